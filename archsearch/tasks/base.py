@@ -1,0 +1,151 @@
+"""What a task is: data and metric. It judges, and nothing that is searched can reach in here.
+
+A task file defines one subclass of `Task`, a frozen dataclass whose fields are its settings (`--set task.length=64`).
+It gives three splits as resident tensors and turns a candidate's outputs into scores, one per copy.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor
+
+__all__ = ["Examples", "InputKind", "OutputKind", "Scores", "Split", "Task"]
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class InputKind:
+    """What the stem reads: `tokens` below `size`, or `vectors` of width `size`."""
+
+    kind: Literal["tokens", "vectors"]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutputKind:
+    """What the readout gives: `size` numbers at each step (`steps`), or once for a whole sequence (`sequence`).
+
+    `loss` says how targets are compared with them: `cross_entropy` (integer classes) or `squared_error`.
+    """
+
+    per: Literal["steps", "sequence"]
+    size: int
+    loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """One split, in memory. Tensors may be views (the windows of a text overlap).
+
+    Args:
+        inputs: `(N, T)` int64 tokens or `(N, T, width)` float32.
+        targets: `(N, T)` or `(N,)` int64 classes, or float32 `(N, T, size)` or `(N, size)`.
+        mask: `(N, T)` bool, true where a step's target counts; `None` where all do.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    mask: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.inputs.shape[0]
+
+    def to(self, device: Any) -> Examples:
+        """The same split, resident on `device`."""
+        mask = None if self.mask is None else self.mask.to(device)
+        return Examples(self.inputs.to(device), self.targets.to(device), mask)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the judge says of each copy: lists of length E.
+
+    Args:
+        score: the task's metric.
+        loss: the mean training loss (nats, or squared error) over the counted targets of the split.
+    """
+
+    score: list[float]
+    loss: list[float]
+
+
+class Task(ABC):
+    """Data and metric.
+
+    Class attributes:
+        name, summary, paper: for people.
+        metric: the name of the score (`accuracy`, `bits_per_byte`).
+        maximize: whether a larger score is better.
+        training: the recommended training settings (steps, batch, learning_rate, ...), overridden by the person's.
+    """
+
+    name: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    metric: ClassVar[str] = "accuracy"
+    maximize: ClassVar[bool] = True
+    training: ClassVar[Mapping[str, Any]] = {}
+
+    @property
+    @abstractmethod
+    def input(self) -> InputKind:
+        """What the stem reads."""
+
+    @property
+    @abstractmethod
+    def output(self) -> OutputKind:
+        """What the readout gives."""
+
+    @property
+    @abstractmethod
+    def length(self) -> int:
+        """T, the number of steps of one example."""
+
+    @property
+    def causal(self) -> bool:
+        """Whether a candidate must be causal, so that it cannot read its own target."""
+        return self.output.per == "steps"
+
+    @property
+    @abstractmethod
+    def chance(self) -> float:
+        """The score of knowing nothing but the frequencies of the targets."""
+
+    @property
+    @abstractmethod
+    def ceiling(self) -> float | None:
+        """The best score there is; `None` where nobody knows."""
+
+    @property
+    def solved(self) -> float | None:
+        """The score from which the task counts as solved, and training may stop; `None` for never."""
+        return None
+
+    @abstractmethod
+    def examples(self, split: Split) -> Examples:
+        """One split on the CPU. The three share no example; the same settings give the same bits."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """Sixteen hex digits that change with any setting or bit of data that a score depends on."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """The settings as plain data."""
+
+    @abstractmethod
+    def judge(self, outputs: Tensor, targets: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Sums over one batch, per copy, so that batches can be added up.
+
+        Args:
+            outputs: `(E, B, T, size)` or `(E, B, size)`.
+            targets, mask: of the batch, `(B, ...)`.
+
+        Returns:
+            `(score_sum, loss_sum, count)`, each `(E,)` float64: the score is `score_sum / count`.
+        """
