@@ -91,7 +91,6 @@ def test_sdist_holds_what_the_tests_need(built: dict[str, Path]) -> None:
     assert {"LICENSE", "README.md", "constraints.txt", "scripts/test", "tests/test_packaging.py"} <= files
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("form", ["wheel", "sdist", "editable"])
 def test_installation_finds_its_content(form: str, source: Path, built: dict[str, Path], tmp_path: Path) -> None:
     python = make_environment(tmp_path / "env")
