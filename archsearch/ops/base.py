@@ -1,7 +1,7 @@
 """What an op is. The whole contract of a node's computation is this page.
 
-An op is a frozen dataclass: its settings are its fields, what follows is the contract. One family a file. A person's own
-op, and one that a language model writes, is the same thing in a file of its own.
+An op is a frozen dataclass: its settings are its fields, what follows is the contract. One family a file. A person's
+own op, and one that a language model writes, is the same thing in a file of its own.
 
     @op(family="state_space", mixes_time=True)
     @dataclass(frozen=True)
@@ -18,8 +18,8 @@ op, and one that a language model writes, is the same thing in a file of its own
         def step(self, w, state, x, *, ctx): return y, {"h": h}  # one token
 
 Legend of shapes: E copies, B batch, T time, D width; H heads, R rows, C columns of a state of matrices.
-A value is `(E, B, T, *shape)` in `forward` and `(E, B, *shape)` in `step`. A weight is `(E, *shape)`; copy e of every value
-depends on slice e of the weights alone. Numbers of one copy never reach another.
+A value is `(E, B, T, *shape)` in `forward` and `(E, B, *shape)` in `step`. A weight is `(E, *shape)`; copy e of every
+value depends on slice e of the weights alone. Numbers of one copy never reach another.
 """
 
 from __future__ import annotations
@@ -73,9 +73,7 @@ class Weight:
     decay: bool = True
 
 
-def param(
-    name: str, shape: tuple[int, ...], init: Initializer, *, lr_mult: float = 1.0, decay: bool = True
-) -> Weight:
+def param(name: str, shape: tuple[int, ...], init: Initializer, *, lr_mult: float = 1.0, decay: bool = True) -> Weight:
     """Declares a trained tensor.
 
     Args:
@@ -144,7 +142,7 @@ class Op:
         outputs: names of the outputs; one output `out` unless the class says otherwise.
         mixes_time: whether output t may depend on other steps than t.
         commutative: whether the order of edges into the `many` port is free.
-        native_copies: false where `forward_one` and `step_one` handle a single copy and the base class loops.
+        native_copies: false where `forward_one` and `step_one` handle a single copy and the base loops over copies.
         equation, paper: for `archsearch ops show`.
     """
 
@@ -154,6 +152,7 @@ class Op:
     outputs: ClassVar[tuple[str, ...]] = ("out",)
     mixes_time: ClassVar[bool] = False
     commutative: ClassVar[bool] = False
+    native_copies: ClassVar[bool] = True
     equation: ClassVar[str] = ""
     paper: ClassVar[str] = ""
     source: ClassVar[str | None] = None
@@ -188,10 +187,16 @@ class Op:
 
     def forward(self, w: Weights, *inputs: Any, ctx: Context) -> Any:
         """All time steps at once: `(E, B, T, *shape)` per port to one tensor per output (a tuple if several)."""
+        if self.native_copies:
+            raise NotImplementedError(f"op `{self.name}` has no parallel form")
+        return _join([self.forward_one(*one, ctx=c) for *one, c in _copies(ctx, w, *inputs)])
+
+    def forward_one(self, w: Weights, *inputs: Any, ctx: Context) -> Any:
+        """What `forward` does, for one copy and without its axis: `(B, T, *shape)`. For `native_copies = False`."""
         raise NotImplementedError
 
     def start(self, w: Weights, batch: int, *types: Any) -> State:
-        """The state before the first token, as tensors `(E, batch, ...)`, on the device and in the dtype of the weights.
+        """The state before the first token: tensors `(E, batch, ...)`, on the device and in the dtype of the weights.
 
         An op with state but without weights takes both from the inputs of its first `step` and starts empty here.
         """
@@ -202,10 +207,20 @@ class Op:
 
         The default runs `forward` on a sequence of length one, which is right for an op that does not mix time.
         """
+        if not self.native_copies:
+            out, states = zip(*[self.step_one(*one, ctx=c) for *one, c in _copies(ctx, w, state, *inputs)], strict=True)
+            return _join(out), {k: torch.stack([s[k] for s in states]) for k in states[0]}
         if self.mixes_time:
             raise NotImplementedError(f"op `{self.name}` mixes time and has no step form")
         long = [_map(lambda v: v.unsqueeze(2), v) for v in inputs]
         return _map(lambda v: v.squeeze(2), self.forward(w, *long, ctx=ctx)), state
+
+    def step_one(self, w: Weights, state: State, *inputs: Any, ctx: Context) -> tuple[Any, State]:
+        """What `step` does, for one copy and without its axis: `(B, *shape)`. For `native_copies = False`."""
+        if self.mixes_time:
+            raise NotImplementedError(f"op `{self.name}` mixes time and has no step form")
+        long = [_map(lambda v: v.unsqueeze(1), v) for v in inputs]
+        return _map(lambda v: v.squeeze(1), self.forward_one(w, *long, ctx=ctx)), state
 
     # ---- the spec --------------------------------------------------------------------------------------------------
 
@@ -234,6 +249,39 @@ def _map(f: Callable[[Tensor], Tensor], v: Any) -> Any:
     if isinstance(v, tuple | list):
         return tuple(_map(f, x) for x in v)
     return f(v)
+
+
+def _copies(ctx: Context, *values: Any) -> list[tuple[Any, ...]]:
+    """Everything split along its axis of copies, each copy with its own context."""
+    parts = [_unbind(v) for v in values]
+    n = next(len(p) for p in parts if isinstance(p, tuple | list))
+    contexts = [Context(ctx.training, ctx.generators and ctx.generators[e : e + 1]) for e in range(n)]
+    return [(*(None if p is None else p[e] for p in parts), contexts[e]) for e in range(n)]
+
+
+def _unbind(v: Any) -> Any:
+    """One entry per copy, by `unbind`, since every `x[e]` costs a full-size gradient; `None` for what is not connected."""
+    if isinstance(v, Tensor):
+        return v.unbind(0)
+    if not isinstance(v, Mapping):
+        return None
+    if not v:
+        return _Empty()
+    return [dict(zip(v, one, strict=True)) for one in zip(*(t.unbind(0) for t in v.values()), strict=True)]
+
+
+class _Empty:
+    """No weights or no state: an empty mapping for every copy."""
+
+    def __getitem__(self, copy: int) -> dict[str, Tensor]:
+        return {}
+
+
+def _join(outs: Any) -> Any:
+    """The copies of one output, or of a tuple of outputs, stacked again."""
+    if isinstance(outs[0], tuple):
+        return tuple(torch.stack(o) for o in zip(*outs, strict=True))
+    return torch.stack(outs)
 
 
 _KINDS = {"int": int, "float": float, "bool": bool, "str": str}

@@ -1,0 +1,43 @@
+"""Impulse responses of diagonal linear systems."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = ["impulse_response"]
+
+
+def impulse_response(log_decay: Tensor, angle: Tensor, gain: Tensor, time: int) -> Tensor:
+    """`K_l = Re Σ_n gain_n exp(l (log_decay_n + i angle_n))` for l = 0 … time − 1.
+
+    With l = a·s + b, the powers fall into about 2√T instead of T exponentials a mode, and one batched product puts them
+    together. Angles grow with l, so they are formed in double precision and rounded as cosines and sines.
+
+    Args:
+        log_decay, angle: `(E, D, N)` in double precision, a step's change of each mode.
+        gain: `(E, D, N, 2)`, real and imaginary parts.
+
+    Returns:
+        `(E, D, time)` in the precision of `gain`.
+    """
+    stride = max(1, math.isqrt(time))
+    rows = -(-time // stride)
+    steps = torch.arange(max(rows, stride), dtype=log_decay.dtype, device=log_decay.device)
+    coarse_r, coarse_i = _powers(log_decay * stride, angle * stride, steps[:rows], gain.dtype)
+    fine_r, fine_i = _powers(log_decay, angle, steps[:stride], gain.dtype)
+    gain_r, gain_i = gain.unbind(-1)
+    gain_r, gain_i = gain_r.unsqueeze(-2), gain_i.unsqueeze(-2)
+    left = torch.cat([gain_r * coarse_r - gain_i * coarse_i, -(gain_r * coarse_i + gain_i * coarse_r)], -1)
+    right = torch.cat([fine_r, fine_i], -1)
+    return (left @ right.mT).flatten(-2)[..., :time]
+
+
+def _powers(log_decay: Tensor, angle: Tensor, steps: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Real and imaginary parts of `exp(l (log_decay + i angle))`, `(E, D, L, N)` for L steps."""
+    at = steps.unsqueeze(-1)
+    size = torch.exp(log_decay.unsqueeze(-2) * at)
+    turn = angle.unsqueeze(-2) * at
+    return (size * torch.cos(turn)).to(dtype), (size * torch.sin(turn)).to(dtype)

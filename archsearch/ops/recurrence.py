@@ -1,0 +1,145 @@
+"""Recurrent cores with torch's fused loops: the input projection belongs to them, the output projection does not.
+
+Gates are stacked in one matrix in the order of `torch.nn.GRU` and `torch.nn.LSTM`, so that weights can be exchanged.
+"""
+# mypy: disable-error-code="override"
+# An op names its ports as arguments, where the base class takes any number.
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from archsearch.ops.base import (
+    Context,
+    Cost,
+    Initializer,
+    Op,
+    State,
+    ValueType,
+    Weight,
+    Weights,
+    constant,
+    kaiming_uniform,
+    op,
+    param,
+    setting,
+)
+from archsearch.ops.rules import vector
+
+__all__ = ["GruCore", "LstmCore"]
+
+
+def _orthogonal(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
+    """A stack of square orthogonal matrices, one a gate: states neither grow nor fade at the start."""
+    gates, width = shape[0] // shape[1], shape[1]
+    q, r = torch.linalg.qr(torch.empty(gates, width, width).normal_(generator=generator))
+    signs = torch.sign(torch.diagonal(r, dim1=-2, dim2=-1))
+    out: Tensor = (q * signs.unsqueeze(-2)).reshape(shape)
+    return out
+
+
+def _forget_one(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
+    """Zero but for the forget gate, the second of four, which starts open (Jozefowicz et al. 2015)."""
+    bias = torch.zeros(4, shape[0] // 4)
+    bias[1] = 1.0
+    return bias.reshape(shape)
+
+
+class _Gated(Op):
+    """What GRU and LSTM share: stacked gates, a hidden state `h` that is the output."""
+
+    native_copies: ClassVar[bool] = False
+    gates: ClassVar[int]
+    bias: ClassVar[Initializer]
+
+    width: int | None
+
+    def infer(self, x: ValueType) -> ValueType:
+        vector(self.name, "x", x)
+        return ValueType((self.width or x.width,), x.rate)
+
+    def weights(self, x: ValueType) -> tuple[Weight, ...]:
+        n, rows = self.width or x.width, self.gates * (self.width or x.width)
+        return (
+            param("input", (rows, x.width), kaiming_uniform(x.width)),
+            param("hidden", (rows, n), _orthogonal),
+            param("input_bias", (rows,), type(self).bias, decay=False),
+            param("hidden_bias", (rows,), constant(0.0), decay=False),
+        )
+
+    def _zeros(self, w: Weights, batch: int) -> Tensor:
+        hidden = w["hidden"]
+        return hidden.new_zeros(hidden.shape[0], batch, hidden.shape[-1])
+
+
+def _parameters(w: Weights) -> list[Tensor]:
+    return [w["input"], w["hidden"], w["input_bias"], w["hidden_bias"]]
+
+
+def _initial(w: Weights, x: Tensor) -> Tensor:
+    return x.new_zeros(1, x.shape[0], w["hidden"].shape[-1])
+
+
+@op(
+    family="recurrence",
+    mixes_time=True,
+    equation="r, z = σ(W x + U h⁻ + b); n = tanh(W x + b + r ⊙ (U h⁻ + b')); h = (1 − z) ⊙ n + z ⊙ h⁻",
+    paper="Cho et al. 2014, arXiv:1406.1078",
+)
+@dataclass(frozen=True)
+class GruCore(_Gated):
+    """Gated recurrent unit."""
+
+    width: int | None = setting(None, low=1, help="features of the state; those of the input if not said")
+
+    gates: ClassVar[int] = 3
+    bias: ClassVar[Initializer] = constant(0.0)
+
+    def cost(self, x: ValueType, *, time: int) -> Cost:
+        n = self.width or x.width
+        return Cost(flops=6 * n * (x.width + n) + 11 * n, state_bytes=4 * n, span=time)
+
+    def forward_one(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
+        return torch.gru(x, _initial(w, x), _parameters(w), True, 1, 0.0, ctx.training, False, True)[0]
+
+    def start(self, w: Weights, batch: int, x: ValueType) -> State:
+        return {"h": self._zeros(w, batch)}
+
+    def step_one(self, w: Weights, state: State, x: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
+        h = torch.gru_cell(x, state["h"], *_parameters(w))
+        return h, {"h": h}
+
+
+@op(
+    family="recurrence",
+    mixes_time=True,
+    equation="i, f, o = σ(W x + U h⁻ + b); g = tanh(W x + U h⁻ + b); c = f ⊙ c⁻ + i ⊙ g; h = o ⊙ tanh(c)",
+    paper="Hochreiter and Schmidhuber 1997",
+)
+@dataclass(frozen=True)
+class LstmCore(_Gated):
+    """Long short-term memory."""
+
+    width: int | None = setting(None, low=1, help="features of the state; those of the input if not said")
+
+    gates: ClassVar[int] = 4
+    bias: ClassVar[Initializer] = _forget_one
+
+    def cost(self, x: ValueType, *, time: int) -> Cost:
+        n = self.width or x.width
+        return Cost(flops=8 * n * (x.width + n) + 13 * n, state_bytes=8 * n, span=time)
+
+    def forward_one(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
+        zero = _initial(w, x)
+        return torch.lstm(x, [zero, zero], _parameters(w), True, 1, 0.0, ctx.training, False, True)[0]
+
+    def start(self, w: Weights, batch: int, x: ValueType) -> State:
+        return {"h": self._zeros(w, batch), "c": self._zeros(w, batch)}
+
+    def step_one(self, w: Weights, state: State, x: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
+        h, c = torch.lstm_cell(x, [state["h"], state["c"]], *_parameters(w))
+        return h, {"h": h, "c": c}

@@ -1,0 +1,43 @@
+"""All shipped ops: a class that `op` marks in one of these files is known under its name."""
+
+from __future__ import annotations
+
+from functools import cache
+from types import MappingProxyType
+
+from archsearch.errors import UnknownNameError
+from archsearch.graph.opspec import Registry
+from archsearch.ops import attention, convolution, norm, perceptron, plumbing, recurrence, state_space
+from archsearch.ops.base import Op
+
+__all__ = ["op_class", "op_classes", "registry"]
+
+FAMILIES = (perceptron, attention, recurrence, state_space, convolution, norm, plumbing)
+
+
+@cache
+def op_classes() -> MappingProxyType[str, type[Op]]:
+    """The shipped op classes by name, a family after the other."""
+    found: dict[str, type[Op]] = {}
+    for module in FAMILIES:
+        for value in vars(module).values():
+            if not (isinstance(value, type) and issubclass(value, Op) and value.__dict__.get("name")):
+                continue
+            if value.__module__ == module.__name__:
+                assert value.name not in found, f"two ops are called {value.name}"
+                found[value.name] = value
+    return MappingProxyType(found)
+
+
+@cache
+def registry() -> Registry:
+    """The specs of the shipped ops, for the language."""
+    return Registry(cls.spec() for cls in op_classes().values())
+
+
+def op_class(name: str) -> type[Op]:
+    """The class of the shipped op `name`; raises `UnknownNameError` with the nearest names."""
+    try:
+        return op_classes()[name]
+    except KeyError:
+        raise UnknownNameError("op", name, op_classes()) from None
