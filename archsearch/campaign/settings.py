@@ -1,0 +1,145 @@
+"""The settings of a campaign by dotted name: `trials`, `training.steps`, `finals.top`, each with its kind and range.
+
+`task.*` and `agent.*` belong to the task and the agent, which check them themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from archsearch.errors import ConfigError, RuleError, nearest
+from archsearch.graph import reader
+from archsearch.graph.opspec import Setting
+
+__all__ = ["SETTINGS", "check", "flatten", "parse_set", "seconds"]
+
+OPEN: Final = ("task.", "agent.")
+"""Settings under these are not known here."""
+
+LISTS: Final = frozenset({"controls", "training.learning_rates"})
+
+
+def _settings() -> dict[str, Setting]:
+    def whole(name: str, low: int | None = None) -> Setting:
+        return Setting(name, int, low=low)
+
+    def number(name: str, low: float | None = 0.0, high: float | None = None) -> Setting:
+        return Setting(name, float, low=low, high=high)
+
+    def word(name: str, *options: str) -> Setting:
+        return Setting(name, str, options=options)
+
+    found = [
+        *(word(n) for n in ("space", "task", "agent", "address", "name", "controls")),
+        whole("trials", 1),
+        number("time"),
+        whole("seed", 0),
+        word("executor", "ray", "inline"),
+        whole("workers", 1),
+        whole("ahead", 0),
+        Setting("deterministic", bool),
+        word("scheduler", "none", "asha"),
+        number("gpus_per_trial"),
+        whole("finals.top", 0),
+        whole("finals.seeds", 1),
+        *(whole(f"training.{n}", 1) for n in ("steps", "batch", "seeds", "reports", "evaluation_examples")),
+        whole("training.evaluation_batch", 1),
+        *(number(f"training.{n}") for n in ("learning_rates", "weight_decay", "clip", "time_limit")),
+        *(number(f"training.{n}", 0.0, 1.0) for n in ("warmup", "final_rate")),
+        Setting("training.stop_when_solved", bool),
+        word("training.freeze", "none", "body"),
+        word("training.device", "auto", "cpu", "cuda", "mps"),
+        word("training.dtype", "float32", "bfloat16"),
+    ]
+    return {s.name: s for s in found}
+
+
+SETTINGS: Final[Mapping[str, Setting]] = _settings()
+
+
+def check(key: str, value: Any) -> Any:
+    """`value` in the kind of setting `key`.
+
+    Raises:
+        ConfigError: there is no such setting, or the value does not fit; with the nearest names.
+    """
+    if key.startswith(OPEN):
+        return value
+    if key not in SETTINGS:
+        raise ConfigError(_unknown(key))
+    if value is None:
+        return None
+    if key == "time":
+        value = seconds(value)
+    try:
+        if key not in LISTS:
+            return SETTINGS[key].check(value)
+        items = value if isinstance(value, list | tuple) else [value]
+        return tuple(SETTINGS[key].check(v) for v in items)
+    except RuleError as error:
+        guess = f" Did you mean {' or '.join(f'`{n}`' for n in error.near)}?" if error.near else ""
+        raise ConfigError(f"{error}{guess}") from None
+
+
+def _unknown(key: str) -> str:
+    near = nearest(key, SETTINGS) or nearest(key.rpartition(".")[2], SETTINGS)
+    near = near or tuple(n for n in SETTINGS if n.rpartition(".")[2] == key)
+    guess = f" Did you mean {' or '.join(f'`{n}`' for n in near)}?" if near else ""
+    known = ", ".join([*SETTINGS, "task.*", "agent.*"])
+    return f"A campaign has no setting `{key}`.{guess} Available: {known}."
+
+
+def flatten(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A layer as it is written in YAML, by dotted name.
+
+    `training:` and `finals:` are mappings, `task_settings:` and `agent_settings:` stand for `task.*` and `agent.*`, and
+    `set:` holds dotted names.
+
+    Raises:
+        ConfigError: one of these is no mapping.
+    """
+    prefixes = {"training": "training.", "finals": "finals.", "task_settings": "task.", "agent_settings": "agent.", "set": ""}
+    flat: dict[str, Any] = {}
+    for key, value in layer.items():
+        if key not in prefixes:
+            flat[key] = value
+        elif isinstance(value, Mapping):
+            flat.update({prefixes[key] + str(k): v for k, v in value.items()})
+        elif value is not None:
+            raise ConfigError(f"`{key}` of {where} must be a mapping of names to values, but got {value!r}.")
+    return flat
+
+
+def parse_set(texts: Iterable[str]) -> dict[str, Any]:
+    """`["training.steps=400", "controls=[no_mixer]"]` by dotted name; values are YAML 1.2.
+
+    Raises:
+        ConfigError: a text is not `name=value`.
+        FileError: a value is not YAML.
+    """
+    flat: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"`--set` takes `name=value`, as in `--set training.steps=400`, but got `{text}`.")
+        flat[key.strip()] = None if not value.strip() else reader.plain(reader.parse(value, f"--set {key.strip()}").root)
+    return flat
+
+
+_UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_TIME: Final = re.compile(r"(?:\s*\d+(?:\.\d+)?\s*[dhms])+\s*")
+
+
+def seconds(value: Any) -> Any:
+    """`"10m"`, `"1h30m"`, `"90s"` or a number, in seconds.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    if not isinstance(value, str):
+        return value
+    if not _TIME.fullmatch(value):
+        raise ConfigError(f"`time` must be a number of seconds or like 90s, 10m, 1h30m, but got {value!r}.")
+    return sum(float(n) * _UNITS[u] for n, u in re.findall(r"(\d+(?:\.\d+)?)\s*([dhms])", value))
