@@ -73,10 +73,8 @@ class Setting:
             low_ok = self.low is None or value >= self.low
             high_ok = self.high is None or value <= self.high
             if not (low_ok and high_ok):
-                bounds = " and ".join(
-                    [f"at least {self.low:g}"] * (self.low is not None)
-                    + [f"at most {self.high:g}"] * (self.high is not None)
-                )
+                limits = (("at least", self.low), ("at most", self.high))
+                bounds = " and ".join(f"{word} {bound:g}" for word, bound in limits if bound is not None)
                 raise RuleError(f"`{self.name}` must be {bounds}", value=repr(value), setting=self.name)
         if self.options and value not in self.options:
             raise RuleError(
