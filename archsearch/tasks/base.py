@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 __all__ = ["Examples", "InputKind", "OutputKind", "Scores", "Split", "Task"]
@@ -57,8 +58,18 @@ class Examples:
 
     def to(self, device: Any) -> Examples:
         """The same split, resident on `device`."""
-        mask = None if self.mask is None else self.mask.to(device)
-        return Examples(self.inputs.to(device), self.targets.to(device), mask)
+        mask = None if self.mask is None else _moved(self.mask, device)
+        return Examples(_moved(self.inputs, device), _moved(self.targets, device), mask)
+
+
+def _moved(tensor: Tensor, device: Any) -> Tensor:
+    """`tensor` on `device`; overlapping windows stay views of one text, which as copies would be 128 times as large."""
+    if tensor.device == torch.device(device):
+        return tensor
+    store = torch.empty(0, dtype=tensor.dtype).set_(tensor.untyped_storage())
+    if tensor.numel() <= store.numel():
+        return tensor.to(device)
+    return store.to(device).as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
 
 
 @dataclass(frozen=True, slots=True)

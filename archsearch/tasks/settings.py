@@ -1,0 +1,78 @@
+"""The settings of a task: the fields of its dataclass, with ranges, checked before anything is made of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from archsearch.errors import ConfigError, RuleError, UnknownNameError
+from archsearch.graph.opspec import Setting
+
+__all__ = ["complete", "setting", "settings_of"]
+
+KINDS: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
+
+
+def setting(
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    options: tuple[str, ...] = (),
+    help: str = "",
+) -> Any:
+    """A field of a task that a person may set: `length: int = setting(128, low=2, help="tokens of one example")`.
+
+    Args:
+        low, high: inclusive bounds of a number.
+        options: the names that a string may be.
+    """
+    return dataclasses.field(default=default, metadata={"low": low, "high": high, "options": options, "help": help})
+
+
+def settings_of(task: type) -> tuple[Setting, ...]:
+    """The settings of a task class, in order, with kinds, ranges and defaults.
+
+    Raises:
+        TypeError: a field has another type than int, float, bool or str, or no default.
+    """
+    return tuple(_setting(task, field) for field in dataclasses.fields(task) if field.init)
+
+
+def complete(task: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a task class, checked, with defaults filled in.
+
+    Raises:
+        UnknownNameError: a setting that the task does not have, with the nearest names.
+        ConfigError: a value of the wrong kind or out of range.
+    """
+    name = getattr(task, "name", "") or task.__name__
+    known = {s.name: s for s in settings_of(task)}
+    for key in values:
+        if key not in known:
+            raise UnknownNameError(f"setting of task `{name}`", key, known)
+    try:
+        return {key: s.check(values[key]) if key in values else s.default for key, s in known.items()}
+    except RuleError as error:
+        raise ConfigError(f"Task `{name}`: {error}") from None
+
+
+def _setting(task: type, field: dataclasses.Field[Any]) -> Setting:
+    annotation = field.type if isinstance(field.type, str) else field.type.__name__
+    if annotation not in KINDS:
+        raise TypeError(
+            f"setting `{field.name}` of {task.__name__} must be int, float, bool or str, but is {annotation}"
+        )
+    if field.default is dataclasses.MISSING:
+        raise TypeError(f"setting `{field.name}` of {task.__name__} must have a default")
+    return Setting(
+        name=field.name,
+        kind=KINDS[annotation],
+        default=field.default,
+        required=True,  # a given value may not be null: every setting has a default that says something
+        low=field.metadata.get("low"),
+        high=field.metadata.get("high"),
+        options=field.metadata.get("options", ()),
+        help=field.metadata.get("help", ""),
+    )
