@@ -44,12 +44,15 @@ def guarded_connect(self: socket.socket, address: Any) -> None:
 
 
 def is_local(host: str) -> bool:
-    """Whether an address is this machine's: only those can be bound."""
-    if host == "localhost" or ipaddress.ip_address(socket.gethostbyname(host)).is_loopback:
-        return True
-    with socket.socket() as probe:
+    """Whether a numeric address, or `localhost`, is this machine's: only those can be bound."""
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        return False
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with socket.socket(family) as probe:
         try:
-            probe.bind((host, 0))
+            probe.bind((str(address), 0))
         except OSError:
             return False
     return True
