@@ -1,0 +1,145 @@
+"""A board: the ranked rows of one campaign, or of several that can be compared, and what to know about them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from archsearch.leaderboard.fields import Row
+from archsearch.leaderboard.rows import ranked_rows
+from archsearch.ranking import size_report
+
+if TYPE_CHECKING:
+    from archsearch.campaign.record import CampaignRecord
+
+__all__ = ["Board", "boards", "sections"]
+
+
+@dataclass(frozen=True)
+class Board:
+    """A leaderboard.
+
+    Args:
+        campaigns: whose candidates are in it.
+        task, metric, maximize, chance, ceiling: of the task; chance and ceiling may be unknown.
+        status: of the campaigns, one each.
+        rows: best first: the finals, then what was only searched, then what has no rank.
+        banners: what a reader must know before trusting the order.
+    """
+
+    campaigns: tuple[str, ...]
+    task: str
+    metric: str
+    maximize: bool
+    chance: float | None
+    ceiling: float | None
+    status: tuple[str, ...]
+    rows: tuple[Row, ...]
+    banners: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The task and its scale in one line."""
+        parts = [f"{self.task}: {self.metric}, {'higher' if self.maximize else 'lower'} is better"]
+        parts += [f"chance {self.chance:.3f}"] * (self.chance is not None)
+        parts += [f"ceiling {self.ceiling:.3f}"] * (self.ceiling is not None)
+        return " · ".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        names = ("campaigns", "task", "metric", "maximize", "chance", "ceiling", "status", "banners", "rows")
+        return {n: list(v) if isinstance(v := getattr(self, n), tuple) else v for n in names}
+
+
+def boards(records: Iterable[CampaignRecord]) -> list[Board]:
+    """One board per campaign; campaigns that agree in task and fidelity share one."""
+    groups: dict[Any, list[CampaignRecord]] = {}
+    for record in records:
+        groups.setdefault(_comparable(record), []).append(record)
+    return [_board(group) for group in groups.values()]
+
+
+def _comparable(record: CampaignRecord) -> Any:
+    """Equal for campaigns whose scores may stand in one ranking.
+
+    That is one task with the same data and the same most frequent fidelities. A campaign without a score stands alone.
+    """
+    fidelities = []
+    for phase in ("search", "final"):
+        measured = [getattr(c, phase) for c in record.candidates if c.role == "search"]
+        counts = Counter(m.fidelity for m in measured if m is not None)
+        fidelities.append(counts.most_common(1)[0][0] if counts else None)
+    if fidelities[0] is None:
+        return str(record.path)
+    return (record.task["name"], record.task["metric"], record.task["digest"], *fidelities)
+
+
+def _board(records: Sequence[CampaignRecord]) -> Board:
+    task, rows = records[0].task, ranked_rows(records)
+    return Board(
+        campaigns=tuple(r.name for r in records),
+        task=task["name"],
+        metric=task["metric"],
+        maximize=bool(task["maximize"]),
+        chance=task.get("chance"),
+        ceiling=task.get("ceiling"),
+        status=tuple(r.status for r in records),
+        rows=tuple(rows),
+        banners=tuple(_banners(rows, bool(task["maximize"]))),
+    )
+
+
+def sections(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
+    """The rows in the pieces that are ranked for themselves, each under its heading."""
+    return [(_heading(*key), list(part)) for key, part in groupby(rows, key=_section_key)]
+
+
+def _section_key(row: Row) -> tuple[str, str | None]:
+    return row["section"], row["fidelity"] if row["section"] != "unfinished" else None
+
+
+def _heading(section: str, fidelity: str | None) -> str:
+    match section:
+        case "finals":
+            return f"Finals, trained again from fresh seeds ({fidelity})"
+        case "search":
+            return f"Searched only ({fidelity}): ranks are estimates"
+        case _:
+            return "Not ranked"
+
+
+def _banners(rows: Sequence[Row], maximize: bool) -> list[str]:
+    found = [_size_banner(rows, maximize), _device_banner(rows), _diverged_banner(rows)]
+    if not any(r["place"] for r in rows if r["role"] == "search"):
+        found.append("No candidate has a score yet.")
+    return [b for b in found if b]
+
+
+def _size_banner(rows: Sequence[Row], maximize: bool) -> str | None:
+    """Sizes are compared over all candidates of the search, since the finals are too few for a correlation."""
+    scored = [r for r in rows if r["role"] == "search" and r["body_params"] and r["place"]]
+    scores = [r["search_score"] if r["search_score"] is not None else r["score"] for r in scored]
+    report = size_report([s if maximize else -s for s in scores], [r["body_params"] for r in scored])
+    if report is None or report.matched:
+        return None
+    text = f"Sizes are not matched: {report.smallest:,.0f} to {report.largest:,.0f} parameters in the graph"
+    if report.correlation is None:
+        return text + "."
+    return text + f"; rank correlation of size and success {report.correlation:+.2f} over {report.count} candidates."
+
+
+def _device_banner(rows: Sequence[Row]) -> str | None:
+    devices = sorted({r["device"] for r in rows if r["device"]})
+    if len(devices) < 2:
+        return None
+    return f"Speeds are from {len(devices)} devices and not comparable: {'; '.join(devices)}."
+
+
+def _diverged_banner(rows: Sequence[Row]) -> str | None:
+    diverged = [r["id"] for r in rows if r["diverged"] and r["place"]]
+    if not diverged:
+        return None
+    return f"Seeds that diverged do not count in the scores of {', '.join(diverged)} (see `diverged`)."

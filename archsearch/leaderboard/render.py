@@ -1,0 +1,124 @@
+"""The same board as a table for a terminal, as Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import IO, TYPE_CHECKING, Any
+
+from archsearch.leaderboard.board import Board, sections
+from archsearch.leaderboard.fields import FIELDS, Row
+from archsearch.leaderboard.text import cell, columns_of
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["FORMATS", "csv_text", "json_text", "markdown_text", "print_tables"]
+
+_LEFT = ("text", "list", "map")
+
+
+def json_text(boards: Sequence[Board]) -> str:
+    """`{"boards": [{"campaigns": [...], "task": ..., "rows": [{...}, ...]}, ...]}`."""
+    return json.dumps({"boards": [b.to_dict() for b in boards]}, indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def csv_text(boards: Sequence[Board], columns: Sequence[str] | None = None) -> str:
+    """A header and one line per row of all boards, numbers unrounded; lists as `a+b`, maps as JSON."""
+    names = list(columns or FIELDS)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(names)
+    for board in boards:
+        writer.writerows([_plain(row[n]) for n in names] for row in board.rows)
+    return out.getvalue().rstrip("\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return "+".join(map(str, value))
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
+
+
+def markdown_text(boards: Sequence[Board], columns: Sequence[str] | None = None) -> str:
+    """A heading per board, a table per section."""
+    lines: list[str] = []
+    for board in boards:
+        lines += [f"## {_title(board, len(boards))}", ""]
+        lines += [f"> {b}\n" for b in board.banners]
+        for heading, rows in sections(board.rows):
+            names = _names(board, rows, columns)
+            lines += [f"### {heading}", "", _line(FIELDS[n].title for n in names)]
+            lines += [_line("---" if FIELDS[n].kind in _LEFT and n != "rank" else "---:" for n in names)]
+            lines += [_line(cell(row, n).replace("|", "\\|").replace("\n", " ") for n in names) for row in rows]
+            lines += [""]
+    return "\n".join(lines).rstrip("\n")
+
+
+def _line(cells: Any) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def print_tables(
+    boards: Sequence[Board], columns: Sequence[str] | None = None, *, file: IO[str] | None = None, hidden: int = 0
+) -> None:
+    """Prints boards for a person: as wide as the terminal, or as wide as they like where there is none.
+
+    Args:
+        hidden: how many rows were left out, to be said below.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    stream = file or sys.stdout
+    console = Console(file=stream, width=None if stream.isatty() else 400, highlight=False, soft_wrap=False)
+    for board in boards:
+        console.print(Text(_title(board, len(boards)), style="bold"))
+        for banner in board.banners:
+            console.print(Text(f"! {banner}", style="yellow"))
+        for heading, rows in sections(board.rows):
+            console.print(Text(f"\n{heading}", style="cyan"))
+            console.print(_table(rows, _names(board, rows, columns)))
+    if hidden:
+        console.print(Text(f"{hidden} more: --top 0 shows all.", style="dim"))
+
+
+def _title(board: Board, count: int) -> str:
+    names = f"{', '.join(board.campaigns)} · " if count > 1 or len(board.campaigns) > 1 else ""
+    return names + board.title
+
+
+def _names(board: Board, rows: list[Row], columns: Sequence[str] | None) -> list[str]:
+    return list(columns) if columns else columns_of(rows[0]["section"], rows, len(board.campaigns) > 1)
+
+
+def _table(rows: Sequence[Row], names: Sequence[str]) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for name in names:
+        field = FIELDS[name]
+        wide = name in ("architecture", "failure", "decisions", "reason")
+        table.add_column(
+            field.title,
+            justify="left" if field.kind in _LEFT else "right",
+            no_wrap=not wide,
+            overflow="fold",
+        )
+    for row in rows:
+        style = "dim" if row["role"] == "control" or row["section"] == "unfinished" else ""
+        table.add_row(*(Text(cell(row, n), style=style) for n in names))
+    return table
+
+
+FORMATS: dict[str, Callable[[Sequence[Board], Sequence[str] | None], str]] = {
+    "csv": csv_text,
+    "json": lambda boards, columns: json_text(boards),
+    "markdown": markdown_text,
+}
+"""The formats that are text; `table` is printed by `print_tables`."""

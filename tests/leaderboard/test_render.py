@@ -1,0 +1,87 @@
+import csv
+import io
+import json
+
+import pytest
+
+from archsearch.leaderboard import FIELDS, boards
+from archsearch.leaderboard.render import csv_text, json_text, markdown_text, print_tables
+from archsearch.leaderboard.text import short_bytes, short_count
+
+
+def printed(found, columns=None, **more):
+    out = io.StringIO()
+    print_tables(found, columns, file=out, **more)
+    return out.getvalue()
+
+
+def test_the_table_marks_controls_estimates_and_failures(usual):
+    text = printed(boards([usual]))
+    assert "in_context_recall: accuracy, higher is better · chance 0.062 · ceiling 1.000" in text
+    assert "no_mixer (control)" in text
+    assert "0.995 ±0.010" in text
+    finals, rest = text.split("Searched only")
+    searched, unfinished = rest.split("Not ranked")
+    assert finals.count("quickstart") == 0
+    assert "~1" in searched
+    assert "out_of_memory: tried to allocate" in unfinished
+    assert "3 GiB" not in unfinished
+
+
+def test_the_default_table_says_nothing_that_changes_between_equal_runs(make):
+    one = make.campaign(make.candidate(1, [0.5]), name="one")
+    other = make.campaign(make.candidate(1, [0.5], seconds=99.0), name="other")
+    assert printed(boards([one])) == printed(boards([other]))
+
+
+def test_several_campaigns_are_named(make):
+    a = make.campaign(make.candidate(1, [0.5]), name="first_one")
+    b = make.campaign(make.candidate(1, [0.6]), name="second_one")
+    assert "first_one, second_one · in_context_recall" in printed(boards([a, b]))
+    apart = make.campaign(make.candidate(1, [0.6]), name="apart", task={"digest": "d2"})
+    assert "apart · in_context_recall" in printed(boards([a, apart]))
+
+
+def test_columns_can_be_chosen_and_hidden_rows_are_counted(usual):
+    text = printed(boards([usual]), ["id", "hash", "seconds", "decisions"], hidden=3)
+    assert "3.5 s" in text
+    assert "body.0.mix=gru, body.0.mlp.expand=2" in text
+    assert "3 more: --top 0 shows all." in text
+
+
+def test_json_is_one_document_of_plain_rows(usual):
+    data = json.loads(json_text(boards([usual])))
+    assert [r["id"] for r in data["boards"][0]["rows"]][:3] == ["1", "2", "no_mixer"]
+
+
+def test_csv_has_every_field_and_row_unrounded(usual):
+    lines = list(csv.DictReader(io.StringIO(csv_text(boards([usual])))))
+    assert list(lines[0]) == list(FIELDS)
+    assert len(lines) == 7
+    assert lines[0]["families"] == "recurrence+perceptron"
+    assert json.loads(lines[0]["decisions"])["body.0.mix"] == "gru"
+    assert float(lines[0]["search_score"]) == 0.99
+
+
+def test_markdown_tables_have_as_many_cells_as_heads(make):
+    text = markdown_text(boards([make.campaign(make.candidate(1, [0.5], line="a | b"), make.candidate(2))]))
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    assert "a \\| b" in text
+    widths = {line.replace("\\|", "").count("|") for line in tables[:3]}
+    assert len(widths) == 1
+    assert "### Not ranked" in text
+
+
+@pytest.mark.parametrize(
+    ("n", "text"),
+    [(0, "0"), (947, "947"), (12_345, "12.3k"), (999_900, "1M"), (4_560_000, "4.56M"), (2.5e9, "2.5G"), (0.5, "0.5")],
+)
+def test_counts_in_a_few_characters(n, text):
+    assert short_count(n) == text
+
+
+@pytest.mark.parametrize(
+    ("n", "text"), [(512, "512 B"), (4096, "4.0 KiB"), (1.5 * 2**20, "1.5 MiB"), (2**31, "2.0 GiB")]
+)
+def test_bytes_in_a_few_characters(n, text):
+    assert short_bytes(n) == text
