@@ -1,6 +1,6 @@
 """What a campaign is to do: one frozen value, resolved from everything that has a say.
 
-    flags and --set  >  campaign file  >  the space's `campaign:`  >  the task's recommended training  >  built in
+flags and --set  >  campaign file  >  the space's `campaign:`  >  the task's recommended training  >  built in
 """
 
 from __future__ import annotations
@@ -171,7 +171,9 @@ def read_file(path: Path | str) -> dict[str, Any]:
     document = reader.load(path)
     data = reader.plain(document.root)
     if not isinstance(data, dict):
-        raise FileError(path, 1, 1, "a campaign file must be a mapping with `space:` and settings", value=repr(data)[:60])
+        raise FileError(
+            path, 1, 1, "a campaign file must be a mapping with `space:` and settings", value=repr(data)[:60]
+        )
     nested = {"training", "finals"}
     for key, value in data.items():
         for name in settings.flatten({key: value}, str(path)):

@@ -1,8 +1,8 @@
 """What a campaign left behind, as plain data: read from a results folder, without torch and without Ray.
 
-    record = load("results/quickstart-1")
-    best = max((c for c in record.candidates if c.search), key=lambda c: c.search.score)
-    architecture(record.path, best.id)
+record = load("results/quickstart-1")
+best = max((c for c in record.candidates if c.search), key=lambda c: c.search.score)
+architecture(record.path, best.id)
 """
 
 from __future__ import annotations

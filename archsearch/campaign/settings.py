@@ -100,7 +100,13 @@ def flatten(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
     Raises:
         ConfigError: one of these is no mapping.
     """
-    prefixes = {"training": "training.", "finals": "finals.", "task_settings": "task.", "agent_settings": "agent.", "set": ""}
+    prefixes = {
+        "training": "training.",
+        "finals": "finals.",
+        "task_settings": "task.",
+        "agent_settings": "agent.",
+        "set": "",
+    }
     flat: dict[str, Any] = {}
     for key, value in layer.items():
         if key not in prefixes:
@@ -124,7 +130,9 @@ def parse_set(texts: Iterable[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"`--set` takes `name=value`, as in `--set training.steps=400`, but got `{text}`.")
-        flat[key.strip()] = None if not value.strip() else reader.plain(reader.parse(value, f"--set {key.strip()}").root)
+        flat[key.strip()] = (
+            None if not value.strip() else reader.plain(reader.parse(value, f"--set {key.strip()}").root)
+        )
     return flat
 
 

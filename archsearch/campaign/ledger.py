@@ -1,0 +1,177 @@
+"""The state of a campaign as a fold over its events: the driver, a resume and every reader share this one.
+
+`ledger.apply(event)` for each event in order; then `ledger.candidates` is what the campaign knows. Nothing else changes
+it, so a driver that died and one that goes on from its events cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from archsearch.campaign.record import CampaignRecord, CandidateRecord, ReportRecord
+from archsearch.training.measurement import Measurement
+
+__all__ = ["Head", "Ledger"]
+
+
+@dataclass
+class Head:
+    """What is known of a campaign beside its candidates; plain data, so that an index can keep it.
+
+    Args:
+        ended: status and message of the last end, `None` while it goes on.
+        began, latest: times of the first and the last event of the present driver.
+        before: seconds that earlier drivers ran.
+        running: attempts without an outcome: when each began, by key.
+    """
+
+    name: str = ""
+    agent: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    task: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    ended: tuple[str, str] | None = None
+    refused: int = 0
+    duplicates: int = 0
+    chosen: bool = False
+    began: float = 0.0
+    latest: float = 0.0
+    before: float = 0.0
+    running: dict[str, float] = field(default_factory=dict)
+
+
+class Ledger:
+    """Candidates by id, in order of admission, and the head.
+
+    Attributes:
+        touched: ids that changed since somebody last cleared it.
+    """
+
+    def __init__(self, head: Head | None = None, candidates: Mapping[str, CandidateRecord] | None = None) -> None:
+        self.head = head or Head()
+        self.candidates: dict[str, CandidateRecord] = dict(candidates or {})
+        self.touched: set[str] = set()
+
+    def apply(self, event: Mapping[str, Any]) -> None:
+        """Takes note of one event."""
+        self.head.latest = event["t"]
+        handle: Callable[[Mapping[str, Any]], None] = getattr(self, f"_{event['event']}")
+        handle(event)
+
+    def record(self, path: Path, *, held: bool) -> CampaignRecord:
+        """The state as a record; `held`: whether a driver holds the folder."""
+        head = self.head
+        status, message = head.ended or ("running", "")
+        if not head.ended and not held:
+            status, message = "interrupted", "its driver ended before the campaign did"
+        return CampaignRecord(
+            name=head.name,
+            path=path,
+            config=head.config,
+            task=head.task,
+            status=status,
+            message=message,
+            candidates=tuple(self.candidates.values()),
+            refused=head.refused,
+            duplicates=head.duplicates,
+            seconds=round(head.before + head.latest - head.began, 3),
+            environment=head.environment,
+        )
+
+    # ---- one method an event ---------------------------------------------------------------------------------------
+
+    def _campaign(self, e: Mapping[str, Any]) -> None:
+        head = self.head
+        head.name, head.config, head.task = e["name"], e["config"], e["task"]
+        head.agent, head.environment, head.began = e["agent"], e["environment"], e["t"]
+
+    def _resume(self, e: Mapping[str, Any]) -> None:
+        head = self.head
+        head.before += e["before"]
+        head.began, head.ended, head.environment = e["t"], None, e["environment"]
+        for key in list(head.running):
+            self._ended_attempt(key, None)
+            self._put(key.split("/")[0], status=self._status_without(key))
+
+    def _candidate(self, e: Mapping[str, Any]) -> None:
+        self.candidates[e["id"]] = CandidateRecord(
+            id=e["id"],
+            number=e["number"],
+            role=e["role"],
+            hash=e["hash"],
+            line=e["line"],
+            families=tuple(e["families"]),
+            facts=e["facts"],
+            decisions=e["decisions"],
+            agent=e["agent"],
+            parent=e["parent_id"],
+            reason=e["reason"],
+            cost=e["cost"],
+        )
+        self.touched.add(e["id"])
+
+    def _refused(self, e: Mapping[str, Any]) -> None:
+        self.head.refused += 1
+
+    def _duplicate(self, e: Mapping[str, Any]) -> None:
+        self.head.duplicates += 1
+
+    def _attempt(self, e: Mapping[str, Any]) -> None:
+        c = self.candidates[e["id"]]
+        self.head.running[e["key"]] = e["t"]
+        fresh: dict[str, Any] = {"status": "running", "reports": (), "last": None} if e["phase"] == "search" else {}
+        self._put(c.id, attempts=c.attempts + 1, **fresh)
+
+    def _report(self, e: Mapping[str, Any]) -> None:
+        id, phase, _ = e["key"].split("/")
+        if phase == "search":
+            report = ReportRecord(e["step"], e["score"], e["loss"], e["seconds"])
+            self._put(id, reports=(*self.candidates[id].reports, report), last=(report.step, report.score))
+
+    def _measurement(self, e: Mapping[str, Any]) -> None:
+        self._ended_attempt(e["key"], e["t"])
+        found = Measurement.from_dict(e["measurement"])
+        if e["phase"] == "search":
+            self._put(e["id"], status="done", search=found, failure=None)
+        else:
+            self._put(e["id"], final=found, failure=None)
+
+    def _failure(self, e: Mapping[str, Any]) -> None:
+        self._ended_attempt(e["key"], e["t"])
+        failed: dict[str, Any] = {"status": "failed"} if e["phase"] == "search" else {}
+        self._put(e["id"], failure=(e["reason"], e["message"]), **failed)
+
+    def _stopped(self, e: Mapping[str, Any]) -> None:
+        self._ended_attempt(e["key"], e["t"])
+        if e["by"] == "interrupt":
+            self._put(e["id"], status=self._status_without(e["key"]))
+        else:
+            self._put(e["id"], status="stopped")
+
+    def _final_choice(self, e: Mapping[str, Any]) -> None:
+        self.head.chosen = True
+        for id in e["ids"]:
+            self._put(id, finalist=True)
+
+    def _end(self, e: Mapping[str, Any]) -> None:
+        self.head.ended = (e["status"], e["message"])
+
+    # ---- helpers ---------------------------------------------------------------------------------------------------
+
+    def _status_without(self, key: str) -> str:
+        """The status of a candidate whose attempt `key` came to nothing."""
+        id, phase, _ = key.split("/")
+        return "pending" if phase == "search" else self.candidates[id].status
+
+    def _ended_attempt(self, key: str, t: float | None) -> None:
+        began = self.head.running.pop(key, None)
+        if began is not None and t is not None:
+            id = key.split("/")[0]
+            self._put(id, seconds=round(self.candidates[id].seconds + t - began, 3))
+
+    def _put(self, id: str, **changes: Any) -> None:
+        self.candidates[id] = replace(self.candidates[id], **changes)
+        self.touched.add(id)
