@@ -4,8 +4,30 @@ import pytest
 
 from archsearch.leaderboard import FIELDS, boards
 
-ASKED_FOR = """rank id hash architecture families decisions status score score_low score_high metric seeds steps params
-flops_per_token tokens_per_second peak_memory_bytes state_bytes parallel_in_time agent parent seconds""".split()
+ASKED_FOR = [
+    "rank",
+    "id",
+    "hash",
+    "architecture",
+    "families",
+    "decisions",
+    "status",
+    "score",
+    "score_low",
+    "score_high",
+    "metric",
+    "seeds",
+    "steps",
+    "params",
+    "flops_per_token",
+    "tokens_per_second",
+    "peak_memory_bytes",
+    "state_bytes",
+    "parallel_in_time",
+    "agent",
+    "parent",
+    "seconds",
+]
 
 
 def rows(record):

@@ -40,7 +40,7 @@ def test_where_keeps_what_it_describes(board, where, kept):
     ("where", "error", "message"),
     [
         ("scor > 0.5", ConfigError, "Did you mean `score`"),
-        ("status == done", ConfigError, "quote it: 'done'"),
+        ("status == done", ConfigError, "in quotes: 'done'"),
         ("score = 0.5", ConfigError, "Write `==` to compare"),
         ("score >", ConfigError, "must be an expression"),
         ("", ConfigError, "must be an expression"),
@@ -80,10 +80,10 @@ def test_speeds_are_sorted_device_by_device(make):
     gpu = {"device": "cuda", "device_name": "b"}
     speeds = [(1, 10.0, None), (2, 99.0, gpu), (3, 30.0, None), (4, 50.0, gpu)]
     candidates = []
-    for id, speed, environment in speeds:
+    for name, speed, environment in speeds:
         m = make.measurement([0.5], tokens_per_second=speed)
         m = replace(m, environment=environment) if environment else m
-        candidates.append(replace(make.candidate(id), status="done", search=m))
+        candidates.append(replace(make.candidate(name), status="done", search=m))
     assert ids(select(boards([make.campaign(*candidates)])[0], sort="-tokens_per_second")) == ["3", "1", "2", "4"]
 
 
