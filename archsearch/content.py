@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from archsearch.errors import ConfigError, UnknownNameError
 
-__all__ = ["Kind", "block_files", "control_files", "find", "folder", "names"]
+__all__ = ["Kind", "block_files", "control_files", "find", "folder", "is_path", "names"]
 
 Kind = Literal["agents", "search_spaces"]
 
