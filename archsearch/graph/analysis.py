@@ -1,0 +1,176 @@
+"""What can be said of an architecture without running it: its size, its cost, its span, and why it is serial.
+
+Only live nodes count, those that the output depends on: they are what a builder builds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from archsearch.graph.architecture import Architecture, Node, Source
+from archsearch.graph.components import Component, components, live_nodes
+from archsearch.graph.opspec import Cost, OpRule, Registry
+from archsearch.graph.types import ValueType
+
+__all__ = ["Component", "Facts", "components", "facts", "input_types", "live_nodes", "output_types", "params"]
+
+FLOAT32 = 4  # bytes
+_PLAIN = {"norm", "plumbing"}
+
+Types = Mapping[str, Sequence[ValueType]]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an architecture is and costs, at a sequence length of `time` tokens; stem and readout not included.
+
+    Args:
+        params: trained numbers of one copy; shared weights count once, and a learned initial value counts too.
+        flops_per_token: forward floating point operations, averaged over the sequence (a multiply-add is two).
+        state_bytes: what decoding one stream carries from token to token at the end of the sequence, in float32: the
+            states of the ops, and each delayed value as many times as its longest delay.
+        span: the longest chain of steps along time that follow each other in training: 1 plus, along the worst path,
+            the sum of what each op's own span exceeds 1 by and, for a cycle that runs as a loop, of its steps less 1.
+            So 1 is fully parallel, and two GRUs in a row have 2 × time − 1.
+        nodes: live nodes.
+        depth: nodes on the longest path without a delay.
+        families: of its ops, in alphabetical order, but for norms and plumbing.
+        parallel_in_time: whether nothing in it runs step by step.
+        serial: what runs step by step: the names of the nodes, and why, in words.
+    """
+
+    params: int
+    flops_per_token: float
+    state_bytes: float
+    span: float
+    nodes: int
+    depth: int
+    families: tuple[str, ...]
+    parallel_in_time: bool
+    serial: tuple[tuple[tuple[str, ...], str], ...]
+
+
+def facts(architecture: Architecture, registry: Registry, time: int) -> Facts:
+    """The facts of `architecture` at a sequence length of `time` tokens.
+
+    Raises:
+        UnknownNameError: an op that `registry` does not have.
+        RuleError: settings or types that an op refuses.
+    """
+    types = output_types(architecture)
+    bound = [_Bound.of(n, registry, types, time) for n in live_nodes(architecture)]
+    by_name = {b.node.name: b for b in bound}
+    delayed = _longest_delays(architecture)
+    order = components(architecture)
+    serial = tuple((c.nodes, why) for c in order if (why := _why_serial(c, by_name)))
+    buffers = sum(FLOAT32 * types[name][output].size * delay for (name, output), delay in delayed.items())
+    return Facts(
+        params=params(architecture, registry),
+        flops_per_token=sum(b.cost.flops * b.rate for b in bound),
+        state_bytes=sum(b.cost.state_bytes for b in bound) + buffers,
+        span=_span(order, by_name),
+        nodes=len(bound),
+        depth=_depth(b.node for b in bound),
+        families=tuple(sorted({registry[b.node.op].family for b in bound} - _PLAIN)),
+        parallel_in_time=not serial,
+        serial=serial,
+    )
+
+
+def params(architecture: Architecture, registry: Registry) -> int:
+    """The trained numbers in the body of one copy: every weight group once, learned initial values included."""
+    types = output_types(architecture)
+    delayed = _longest_delays(architecture)
+    sizes: dict[tuple[bool, str], int] = {}
+    for node in live_nodes(architecture):
+        rule = registry[node.op].bind(node.settings)
+        size = sum(math.prod(s) for s in rule.weight_shapes(*input_types(node, registry, types)).values())
+        if node.initial == "learned":
+            size += sum(t.size for k, t in enumerate(node.types) if (node.name, k) in delayed)
+        own = node.weights is None
+        key = (own, node.name if node.weights is None else node.weights)
+        sizes[key] = max(size, sizes.get(key, 0))
+    return sum(sizes.values())
+
+
+def input_types(node: Node, registry: Registry, types: Types) -> list[ValueType | None]:
+    """What an op's rules are called with: one type a port, all of them for the port that takes many.
+
+    Args:
+        types: the types of the outputs of every node and input by name, as `output_types` gives them.
+    """
+    found: list[ValueType | None] = []
+    for port, sources in zip(registry[node.op].ports, node.inputs, strict=True):
+        here = [types[s.node][s.output] for s in sources]
+        found += here if port.many else here or [None]
+    return found
+
+
+def output_types(architecture: Architecture) -> dict[str, Sequence[ValueType]]:
+    """The types of the outputs of every node and input, by name."""
+    found: dict[str, Sequence[ValueType]] = {name: (t,) for name, t in architecture.inputs.items()}
+    return found | {n.name: n.types for n in architecture.nodes}
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """A node with its cost. `steps`: how often it ticks in a sequence; `rate`: how often a token."""
+
+    node: Node
+    cost: Cost
+    steps: int
+    rate: float
+
+    @staticmethod
+    def of(node: Node, registry: Registry, types: Types, time: int) -> _Bound:
+        ins = input_types(node, registry, types)
+        rate = next((t.rate for t in ins if t is not None), node.types[0].rate)
+        steps = max(1, int(time * rate))
+        rule: OpRule = registry[node.op].bind(node.settings)
+        return _Bound(node, rule.cost(*ins, time=steps), steps, float(rate))
+
+    @property
+    def is_loop(self) -> bool:
+        """Whether the op itself takes its steps one after another."""
+        return self.steps > 1 and self.cost.span >= self.steps
+
+
+def _why_serial(component: Component, by_name: Mapping[str, _Bound]) -> str | None:
+    """Why the component runs step by step, in words; `None` if it does not."""
+    members = [by_name[name] for name in component.nodes]
+    if component.cyclic:
+        # No compiler looks for a scan in a cycle yet: each runs as a loop.
+        inside = set(component.nodes)
+        past = sorted({str(s) for b in members for s in b.node.sources if s.delay and s.node in inside})
+        return f"the cycle through {', '.join(f'`{p}`' for p in past)} runs as a loop"
+    ops = [b.node.op for b in members if b.is_loop]
+    return f"{ops[0]} is nonlinear in its past" if ops else None
+
+
+def _span(order: Iterable[Component], by_name: Mapping[str, _Bound]) -> float:
+    excess: dict[str, float] = {}
+    for component in order:
+        members = [by_name[name] for name in component.nodes]
+        before = max((excess.get(s.node, 0.0) for b in members for s in b.node.sources), default=0.0)
+        own = max(b.steps if component.cyclic else b.cost.span for b in members)
+        excess |= dict.fromkeys(component.nodes, before + max(own, 1.0) - 1.0)
+    return 1.0 + max(excess.values(), default=0.0)
+
+
+def _depth(nodes: Iterable[Node]) -> int:
+    depth: dict[str, int] = {}
+    for node in nodes:
+        depth[node.name] = 1 + max((depth.get(s.node, 0) for s in node.sources if not s.delay), default=0)
+    return max(depth.values(), default=0)
+
+
+def _longest_delays(architecture: Architecture) -> dict[tuple[str, int], int]:
+    """The longest delay at which each output of a node or an input is read, where it is read late at all."""
+    edges: list[Source] = [s for n in live_nodes(architecture) for s in n.sources]
+    found: dict[tuple[str, int], int] = {}
+    for s in [*edges, architecture.output]:
+        if s.delay:
+            found[s.node, s.output] = max(s.delay, found.get((s.node, s.output), 0))
+    return found
