@@ -260,7 +260,7 @@ def _copies(ctx: Context, *values: Any) -> list[tuple[Any, ...]]:
 
 
 def _unbind(v: Any) -> Any:
-    """One entry per copy, by `unbind`, since every `x[e]` costs a full-size gradient; `None` for what is not connected."""
+    """One entry per copy, by `unbind`: each `x[e]` would cost a full-size gradient. `None` if unconnected."""
     if isinstance(v, Tensor):
         return v.unbind(0)
     if not isinstance(v, Mapping):

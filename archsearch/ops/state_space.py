@@ -73,7 +73,7 @@ class S4dCore(Op):
         )
 
     def cost(self, x: ValueType, *, time: int) -> Cost:
-        """Two real transforms of 2T points, a product of spectra, the skip; the filter serves a whole batch, uncounted."""
+        """Two transforms of 2T real points, their product, the skip; not the filter, which serves a whole batch."""
         levels = math.log2(2 * time)
         return Cost(flops=x.width * (10 * levels + 8), state_bytes=8 * x.width * self.state, span=math.ceil(levels))
 

@@ -1,0 +1,138 @@
+"""Architecture → plan: what is on no cycle runs over all steps at once, each cycle as one loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from archsearch.build.plan import Call, Cell, Edge, Loop, Plan, Shift, Start
+from archsearch.build.tree import Branch, Plot, plant
+from archsearch.errors import RuleError
+from archsearch.graph.analysis import components
+from archsearch.graph.architecture import Architecture, Node, Source
+from archsearch.graph.types import ValueType
+from archsearch.ops.base import Op, constant, param
+
+__all__ = ["compile_graph"]
+
+
+def compile_graph(architecture: Architecture, op_class: Callable[[str], type[Op]], plot: Plot) -> Plan:
+    """Plants the parameters of every node in `plot` and lays out the calls.
+
+    Raises:
+        RuleError: an op that is not causal or mixes time stands on a cycle, or shared weights differ in shape.
+        UnknownNameError: an op that does not exist.
+    """
+    return _Compiler(architecture, op_class, plot).compile()
+
+
+class _Compiler:
+    """The state of one compilation: slots given so far, calls laid out so far."""
+
+    def __init__(self, architecture: Architecture, op_class: Callable[[str], type[Op]], plot: Plot) -> None:
+        self.architecture, self.op_class, self.plot = architecture, op_class, plot
+        self.nodes = {n.name: n for n in architecture.nodes}
+        self.homes: dict[str, str] = {}
+        self.calls: list[Call | Shift | Loop] = []
+        self.slots: dict[Source, int] = {}
+        self.size = 1  # slot 0 stays empty
+        self.inputs = {name: self._slot(Source(name)) for name in architecture.inputs}
+
+    def compile(self) -> Plan:
+        order = {n.name: i for i, n in enumerate(self.architecture.nodes)}
+        for component in components(self.architecture):
+            nodes = [self.nodes[n] for n in sorted(component.nodes, key=order.__getitem__)]
+            if component.cyclic:
+                self._loop(nodes)
+            else:
+                for node in nodes:
+                    self._call(node)
+        output = self._read(self.architecture.output)
+        return Plan(self.calls, self.size, self.inputs, output, _spent(self.calls, keep=output))
+
+    def _call(self, node: Node) -> None:
+        op, leaf, several = self._op(node)
+        reads = tuple(self._read(s) for s in _flat(node))
+        self.calls.append(Call(op.forward, leaf._parameters, reads, self._write(node), several))
+
+    def _loop(self, nodes: list[Node]) -> None:
+        index = {n.name: i for i, n in enumerate(nodes)}
+        cells = []
+        for node in nodes:
+            op, leaf, several = self._op(node)
+            if op.mixes_time:
+                raise RuleError("an op on a cycle must not mix time", value=f"`{node.op}`", node=node.name)
+            edges = tuple(self._edge(s, index) for s in _flat(node))
+            starts = tuple(self._start(Source(node.name, k)) for k in range(len(node.types)))
+            cell = Cell(op, leaf._parameters, edges, self._types(node), node.types, self._write(node), starts, several)
+            cells.append(cell)
+        reads = tuple(sorted({e.slot for c in cells for e in c.edges if e.cell < 0}))
+        writes = tuple(i for c in cells for i in c.writes)
+        self.calls.append(Loop(tuple(cells), next(iter(self.inputs.values())), reads, writes))
+
+    def _op(self, node: Node) -> tuple[Op, Branch, bool]:
+        """The op with its settings, the branch of its own or shared parameters, and whether it answers with a tuple."""
+        op, types = self.op_class(node.op)(**node.settings), self._types(node)
+        outputs = op.infer(*types)
+        several = isinstance(outputs, tuple)
+        if (outputs if several else (outputs,)) != node.types:
+            raise RuleError("a node must have the types that its op infers", value=str(node.types), node=node.name)
+        home = self.homes.setdefault(node.weights, node.name) if node.weights else node.name
+        return op, plant(self.plot, home, op.weights(*types)), several
+
+    def _types(self, node: Node) -> tuple[ValueType | None, ...]:
+        return tuple(None if s is None else self._type(s) for s in _flat(node))
+
+    def _type(self, s: Source) -> ValueType:
+        return self.architecture.inputs[s.node] if s.node in self.inputs else self.nodes[s.node].types[s.output]
+
+    def _edge(self, s: Source | None, index: dict[str, int]) -> Edge:
+        if s is None or s.node not in index:
+            return Edge(slot=self._read(s))
+        return Edge(cell=index[s.node], output=s.output, delay=s.delay)
+
+    def _start(self, s: Source) -> Start:
+        """The trained value before the start, planted when first asked for; `None` where it is zero."""
+        node = self.nodes.get(s.node)
+        if node is None or node.initial != "learned":
+            return None
+        home = self.homes.get(node.weights, node.name) if node.weights else node.name
+        weights = [param(str(k), t.shape, constant(0.0), decay=False) for k, t in enumerate(node.types)]
+        return plant(self.plot, f"{home}.initial", weights)._parameters, str(s.output)
+
+    def _slot(self, s: Source) -> int:
+        self.slots[s] = self.size
+        self.size += 1
+        return self.slots[s]
+
+    def _write(self, node: Node) -> tuple[int, ...]:
+        return tuple(self._slot(Source(node.name, k)) for k in range(len(node.types)))
+
+    def _read(self, s: Source | None) -> int:
+        """The slot of a source; a delayed one gets a shift in front of whoever reads it first."""
+        if s is None:
+            return 0
+        if s not in self.slots and s.delay:
+            now = self.slots[Source(s.node, s.output)]
+            start = self._start(Source(s.node, s.output))
+            self.calls.append(Shift((now,), (self._slot(s),), s.delay, start))
+        return self.slots[s]
+
+
+def _flat(node: Node) -> list[Source | None]:
+    """The sources port by port; an unconnected optional port gives `None`."""
+    return [s for port in node.inputs for s in (port or (None,))]
+
+
+def _spent(calls: Iterable[Any], keep: int) -> list[tuple[int, ...]]:
+    """For each call the slots it is the last to read (or that nobody reads)."""
+    last: dict[int, int] = {}
+    loops = [c.clock for c in calls if isinstance(c, Loop)]
+    for i, call in enumerate(calls):
+        for slot in (*call.reads, *call.writes):
+            last[slot] = i
+    free = {slot: i for slot, i in last.items() if slot not in (0, keep, *loops)}
+    by_call: dict[int, list[int]] = {}
+    for slot, i in free.items():
+        by_call.setdefault(i, []).append(slot)
+    return [tuple(by_call.get(i, ())) for i, _ in enumerate(calls)]

@@ -1,0 +1,174 @@
+"""Architecture → nn.Module: the graph between a stem that reads the task's input and a readout that answers it.
+
+Legend of shapes: E copies, B batch, T time, F features of the input, D width of the graph, S size of the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from archsearch.build.compile import compile_graph
+from archsearch.build.seeding import generator
+from archsearch.build.tree import Branch, Plot, Trained, plant
+from archsearch.errors import RuleError
+from archsearch.graph.architecture import Architecture
+from archsearch.kernels.linear import linear
+from archsearch.ops.base import Context, Op, Weight, constant, kaiming_uniform, normal, param
+from archsearch.ops.registry import op_class
+
+__all__ = ["Model", "Trained", "build"]
+
+
+class Input(Protocol):
+    """What the stem needs to know of the task's input; see `archsearch.tasks.base.InputKind`."""
+
+    @property
+    def kind(self) -> Literal["tokens", "vectors"]: ...
+    @property
+    def size(self) -> int: ...
+
+
+class Output(Protocol):
+    """What the readout needs to know of the task's answer; see `archsearch.tasks.base.OutputKind`."""
+
+    @property
+    def per(self) -> Literal["steps", "sequence"]: ...
+    @property
+    def size(self) -> int: ...
+
+
+def build(
+    architecture: Architecture,
+    input: Input,
+    output: Output,
+    *,
+    seeds: Sequence[int],
+    ops: Mapping[str, type[Op]] | None = None,
+) -> Model:
+    """A model of `architecture` with one copy per seed, on the CPU in float32.
+
+    Args:
+        input: tokens are embedded, vectors mapped affinely, to the width of the graph.
+        output: the readout is affine, on every step or on the mean over time; norms before it are the graph's affair.
+        seeds: copy e is drawn from seed e and equals the solo run of that seed.
+        ops: ops by name beside the shipped ones.
+
+    Raises:
+        RuleError: the graph has more than one input, or its ends are not vectors, or a rule of an op is broken.
+        UnknownNameError: an op that does not exist.
+    """
+    if not seeds:
+        raise RuleError("a model must have at least one copy", value="no seeds")
+    own = dict(ops or {})
+    return Model(architecture, input, output, tuple(seeds), lambda name: own.get(name) or op_class(name))
+
+
+class Model(nn.Module):
+    """A trained thing: stem, graph, readout, in `copies` copies that never see each other.
+
+    Parameters are called `stem.weight`, `graph.<node>.<weight>` and `readout.weight`, each with an axis of copies in
+    front.
+
+    Attributes:
+        copies: E.
+        seeds: one per copy.
+        architecture: what it was built from.
+        generators: for dropout, one per copy; made on the device of the parameters at the first use in training.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        input: Input,
+        output: Output,
+        seeds: tuple[int, ...],
+        find: Callable[[str], type[Op]],
+    ) -> None:
+        super().__init__()
+        name, width = _ends(architecture)
+        self.architecture, self.seeds, self.copies = architecture, seeds, len(seeds)
+        self._input, self._tokens, self._pooled = name, input.kind == "tokens", output.per == "sequence"
+        self._generators: list[torch.Generator] | None = None
+        tops = Plot(Branch(), seeds)
+        table = [param("weight", (input.size, width[0]), normal(1.0))]
+        self.stem = plant(tops, "stem", table if self._tokens else _affine(width[0], input.size))
+        self.graph = Branch()
+        inner = Plot(self.graph, seeds, prefix="graph.")
+        self._plan = compile_graph(architecture, find, inner)
+        self.readout = plant(tops, "readout", _affine(output.size, width[1]))
+        self._groups = tops.trained + inner.trained
+        self._body = [t.parameter for t in inner.trained]
+
+    def forward(self, inputs: Tensor, ctx: Context | None = None) -> Tensor:
+        """Answers for a batch.
+
+        Args:
+            inputs: tokens `(B, T)` or vectors `(B, T, F)` that all copies read, or the same with E in front, one batch
+                a copy.
+            ctx: whether to train and with which generators; without it `self.training` and `self.generators` decide.
+
+        Returns:
+            `(E, B, T, S)`, or `(E, B, S)` where the answer is per sequence.
+        """
+        if ctx is None:
+            ctx = Context(self.training, self.generators if self.training else None)
+        y = self._plan.run({self._input: self._embed(inputs)}, ctx)
+        if self._pooled:
+            y = y.mean(2)
+        return linear(y, self.readout._parameters["weight"], self.readout._parameters["bias"])  # type: ignore[arg-type]
+
+    def _embed(self, inputs: Tensor) -> Tensor:
+        """`(E, B, T, D)` from what the task gives."""
+        if inputs.ndim == (2 if self._tokens else 3):
+            inputs = inputs.unsqueeze(0)
+        elif inputs.ndim != (3 if self._tokens else 4) or inputs.shape[0] != self.copies:
+            raise ValueError(f"inputs must be one batch or {self.copies} of them, but got {tuple(inputs.shape)}")
+        weight = self.stem._parameters["weight"]
+        assert weight is not None
+        if not self._tokens:
+            return linear(inputs, weight, self.stem._parameters["bias"])
+        if self.copies == 1:
+            return F.embedding(inputs, weight.squeeze(0))
+        rows = torch.arange(self.copies, device=inputs.device)[:, None, None] * weight.shape[1]
+        return F.embedding(inputs + rows, weight.flatten(0, 1))
+
+    @property
+    def generators(self) -> list[torch.Generator]:
+        """Where the masks of dropout come from, one per copy; part of a checkpoint by `get_state` and `set_state`."""
+        device = self.readout._parameters["weight"].device  # type: ignore[union-attr]
+        if self._generators is None or self._generators[0].device != device:
+            self._generators = [generator(seed, "dropout", device) for seed in self.seeds]
+        return self._generators
+
+    def groups(self) -> Iterator[Trained]:
+        """Every parameter once, with the factor on its learning rate and whether weight decay applies."""
+        return iter(self._groups)
+
+    def body_parameters(self) -> list[nn.Parameter]:
+        """The parameters of the graph, without stem and readout."""
+        return list(self._body)
+
+    def __repr__(self) -> str:
+        count = sum(p.numel() for p in self.parameters()) // self.copies
+        return f"Model({self.architecture.name}, copies={self.copies}, parameters={count} a copy)"
+
+
+def _ends(architecture: Architecture) -> tuple[str, tuple[int, int]]:
+    """The name of the one input, and the widths of input and output."""
+    if len(architecture.inputs) != 1:
+        raise RuleError("a graph that is trained on a task must have one input", value=", ".join(architecture.inputs))
+    name, kind = next(iter(architecture.inputs.items()))
+    out = architecture.type_of(architecture.output)
+    for end, x in (("input", kind), ("output", out)):
+        if len(x.shape) != 1 or x.rate != 1:
+            raise RuleError(f"the {end} of a graph must be a vector at every step", value=str(x))
+    return name, (kind.width, out.width)
+
+
+def _affine(out: int, into: int) -> list[Weight]:
+    return [param("weight", (out, into), kaiming_uniform(into)), param("bias", (out,), constant(0.0), decay=False)]

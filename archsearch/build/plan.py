@@ -1,0 +1,166 @@
+"""How a graph runs: a flat list of calls over numbered slots, made once, so that a node costs little Python a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archsearch.graph.types import ValueType
+from archsearch.ops.base import Context, Op
+
+__all__ = ["Call", "Cell", "Edge", "Loop", "Plan", "Shift"]
+
+Slots = list[Any]
+Start = tuple[Mapping[str, Any], str] | None
+"""What a delayed edge reads before the start: a branch's parameters and a name in it, or `None` for zero."""
+
+NOTHING = 0
+"""The slot that stays `None`: what an unconnected optional port reads."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One op over all time steps."""
+
+    forward: Callable[..., Any]
+    weights: Mapping[str, Any]
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    several: bool
+
+    def run(self, slots: Slots, ctx: Context) -> None:
+        """Reads and writes `slots`."""
+        y = self.forward(self.weights, *[slots[i] for i in self.reads], ctx=ctx)
+        if self.several:
+            for i, part in zip(self.writes, y, strict=True):
+                slots[i] = part
+        else:
+            slots[self.writes[0]] = y
+
+
+@dataclass(slots=True)
+class Shift:
+    """`x[t-k]` off a cycle: the sequence moved by k steps, the start in front."""
+
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    delay: int
+    start: Start
+
+    def run(self, slots: Slots, ctx: Context) -> None:
+        """Reads and writes `slots`."""
+        x = slots[self.reads[0]]
+        gap = min(self.delay, x.shape[2])
+        before = first(self.start, x[:, :, 0]).unsqueeze(2).expand(-1, -1, gap, *x.shape[3:])
+        slots[self.writes[0]] = torch.cat([before, x[:, :, : x.shape[2] - gap]], 2)
+
+
+def first(start: Start, like: Tensor) -> Tensor:
+    """The value before the start, shaped as one step `like`, `(E, B, *shape)`."""
+    if start is None:
+        return torch.zeros_like(like)
+    weights, name = start
+    value: Tensor = weights[name]
+    return value.unsqueeze(1).expand(value.shape[0], *like.shape[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An input of a cell: a slot outside the loop, or an output of cell `cell`, `delay` steps ago."""
+
+    slot: int = NOTHING
+    cell: int = -1
+    output: int = 0
+    delay: int = 0
+
+
+@dataclass(slots=True)
+class Cell:
+    """One op on a cycle, run a step at a time."""
+
+    op: Op
+    weights: Mapping[str, Any]
+    edges: tuple[Edge, ...]
+    inputs: tuple[ValueType | None, ...]
+    outputs: tuple[ValueType, ...]
+    writes: tuple[int, ...]
+    start: tuple[Start, ...]
+    several: bool
+
+
+@dataclass(slots=True)
+class Loop:
+    """A component with a delayed cycle: its cells in order, a step after the other.
+
+    Sequences are split with `unbind` before the loop: `x[:, t]` inside it would cost a full-size gradient a step.
+    """
+
+    cells: tuple[Cell, ...]
+    clock: int
+    """A slot that gives copies, batch and time where nothing outside feeds the loop."""
+
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+
+    def run(self, slots: Slots, ctx: Context) -> None:
+        """Reads and writes `slots`."""
+        clock = slots[self.clock]
+        outside = {i: slots[i].unbind(2) for i in self.reads if slots[i] is not None}
+        past: list[list[list[Tensor]]] = [[[] for _ in cell.outputs] for cell in self.cells]
+        before = [self._before(cell, clock) for cell in self.cells]
+        states = [cell.op.start(cell.weights, clock.shape[1], *cell.inputs) for cell in self.cells]
+        for t in range(clock.shape[2]):
+            for c, cell in enumerate(self.cells):
+                xs = [self._read(e, t, outside, past, before) for e in cell.edges]
+                y, states[c] = cell.op.step(cell.weights, states[c], *xs, ctx=ctx)
+                for out, part in zip(past[c], y if cell.several else (y,), strict=True):
+                    out.append(part)
+        for cell, outs in zip(self.cells, past, strict=True):
+            for slot, steps in zip(cell.writes, outs, strict=True):
+                slots[slot] = torch.stack(steps, 2)
+
+    @staticmethod
+    def _read(e: Edge, t: int, outside: Any, past: Any, before: Any) -> Any:
+        if e.cell < 0:
+            steps = outside.get(e.slot)
+            return None if steps is None else steps[t]
+        if t < e.delay:
+            return before[e.cell][e.output]
+        return past[e.cell][e.output][t - e.delay]
+
+    @staticmethod
+    def _before(cell: Cell, clock: Tensor) -> list[Tensor]:
+        """What delayed edges out of `cell` read before the start, `(E, B, *shape)` per output."""
+        shape = clock.shape[:2]
+        return [
+            first(start, clock.new_zeros(()).expand(*shape, *kind.shape))
+            for start, kind in zip(cell.start, cell.outputs, strict=True)
+        ]
+
+
+@dataclass(slots=True)
+class Plan:
+    """The calls in order; the result of the graph is in slot `output`."""
+
+    calls: list[Call | Shift | Loop]
+    size: int
+    inputs: Mapping[str, int]
+    output: int
+    spent: list[tuple[int, ...]]
+    """Per call the slots that nothing reads later; they are let go, so that inference keeps few values alive."""
+
+    def run(self, values: Mapping[str, Tensor], ctx: Context) -> Tensor:
+        """The output for the inputs by name, each `(E, B, T, *shape)`."""
+        slots: Slots = [None] * self.size
+        for name, slot in self.inputs.items():
+            slots[slot] = values[name]
+        for call, spent in zip(self.calls, self.spent, strict=True):
+            call.run(slots, ctx)
+            for i in spent:
+                slots[i] = None
+        result: Tensor = slots[self.output]
+        return result
