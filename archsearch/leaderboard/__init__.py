@@ -2,6 +2,6 @@
 
 from archsearch.leaderboard.board import Board, boards
 from archsearch.leaderboard.fields import FIELDS, Field, Row
-from archsearch.leaderboard.select import select
+from archsearch.leaderboard.selection import select
 
 __all__ = ["FIELDS", "Board", "Field", "Row", "boards", "select"]
