@@ -155,8 +155,7 @@ class Measurement:
         f["learning_rates"] = tuple(f["learning_rates"])
         values["fidelity"] = Fidelity(**f)
         values["copies"] = tuple(
-            CopyResult(**{**c, "curve": tuple((int(s), a, b) for s, a, b in c["curve"])})
-            for c in values["copies"]
+            CopyResult(**{**c, "curve": tuple((int(s), a, b) for s, a, b in c["curve"])}) for c in values["copies"]
         )
         return Measurement(**values)
 

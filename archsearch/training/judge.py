@@ -1,0 +1,69 @@
+"""The judge at work: training code sees the training split and scores; the test stays sealed until the finals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from archsearch.tasks.base import Examples, Scores, Split, Task
+
+__all__ = ["Judge", "SealedTestError"]
+
+Forward = Callable[[Tensor], Tensor]
+"""A candidate outside training: inputs `(B, T)` or `(B, T, width)` to outputs `(E, B, T, S)` or `(E, B, S)`."""
+
+
+class SealedTestError(RuntimeError):
+    """The test split was asked for by a job that is not one of the finals."""
+
+
+class Judge:
+    """Scores candidates on a task and hands out its training data, nothing else.
+
+    Args:
+        task: what is judged.
+        device: where the splits live.
+        split: `validation`, or `test` for a job of the finals, which alone may open the test.
+        limit: at most so many examples of a split are scored, the first ones.
+        batch: examples scored at a time.
+    """
+
+    def __init__(
+        self, task: Task, device: torch.device, *, split: str = "validation", limit: int = 1024, batch: int = 128
+    ) -> None:
+        self._task, self._device, self._batch, self._limit = task, device, batch, limit
+        self._opens_test = split == "test"
+        self._validation = self._first("validation")
+        self.train = task.examples("train").to(device)
+
+    def validate(self, forward: Forward) -> Scores:
+        """The scores of all copies on the validation split."""
+        return self._score(forward, self._validation)
+
+    def test(self, forward: Forward) -> Scores:
+        """The scores of all copies on the sealed test.
+
+        Raises:
+            SealedTestError: the job does not belong to the finals.
+        """
+        if not self._opens_test:
+            raise SealedTestError("the test split is sealed: only a job with split `test` may score on it")
+        return self._score(forward, self._first("test"))
+
+    def _first(self, split: Split) -> Examples:
+        e = self._task.examples(split)
+        mask = None if e.mask is None else e.mask[: self._limit]
+        return Examples(e.inputs[: self._limit], e.targets[: self._limit], mask).to(self._device)
+
+    @torch.no_grad()
+    def _score(self, forward: Forward, examples: Examples) -> Scores:
+        sums: list[Tensor] = []
+        for start in range(0, len(examples), self._batch):
+            rows = slice(start, start + self._batch)
+            mask = None if examples.mask is None else examples.mask[rows]
+            outputs = forward(examples.inputs[rows])
+            sums.append(torch.stack(self._task.judge(outputs, examples.targets[rows], mask)))
+        score, loss, count = torch.stack(sums).sum(0).cpu()
+        return Scores((score / count).tolist(), (loss / count).tolist())

@@ -1,0 +1,127 @@
+"""From the copies of a candidate to its measurement: the choice of a rate, the score, its interval, its fidelity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from archsearch.ranking.student import two_sided_p
+from archsearch.tasks.base import Task
+from archsearch.training.measurement import CopyResult, Fidelity, TrainingSettings
+
+__all__ = ["CopyRecord", "chosen_rate", "fidelity", "interval", "mean"]
+
+CONFIDENCE = 0.95
+
+
+@dataclass
+class CopyRecord:
+    """What is known of one copy while it trains.
+
+    Args:
+        curve: `(step, validation score, validation loss)` per report that it lived to see.
+        died: the step in which it diverged.
+        solved_at: the step of the first report at which it had solved the task.
+    """
+
+    seed: int
+    learning_rate: float
+    curve: list[tuple[int, float, float]] = field(default_factory=list)
+    died: int | None = None
+    solved_at: int | None = None
+    test_score: float | None = None
+
+    @property
+    def score(self) -> float | None:
+        """Validation score at the last report; `None` if it diverged or has not reported yet."""
+        return self.curve[-1][1] if self.curve and self.died is None else None
+
+    @property
+    def loss(self) -> float | None:
+        """Validation loss at the last report, likewise."""
+        return self.curve[-1][2] if self.curve and self.died is None else None
+
+    def result(self, *, ended_early: bool) -> CopyResult:
+        """The copy as plain data; `ended_early` says that training ended because the task was solved."""
+        status = "diverged" if self.died is not None else "solved" if ended_early else "done"
+        return CopyResult(
+            seed=self.seed,
+            learning_rate=self.learning_rate,
+            status=status,
+            score=self.score,
+            loss=self.loss,
+            test_score=self.test_score,
+            solved_at=self.solved_at,
+            curve=tuple(self.curve),
+        )
+
+
+def chosen_rate(copies: Sequence[CopyRecord], *, maximize: bool) -> float | None:
+    """The learning rate with the best mean validation score over its seeds; `None` if no copy has a score.
+
+    A rate at which fewer seeds survive never beats one at which more do: what is left of it would flatter it. Among
+    equals the smaller rate wins.
+    """
+    rates: dict[float, list[float]] = {}
+    for copy in copies:
+        if copy.score is not None:
+            rates.setdefault(copy.learning_rate, []).append(copy.score)
+    if not rates:
+        return None
+    sign = 1.0 if maximize else -1.0
+    return max(rates, key=lambda rate: (len(rates[rate]), sign * mean(rates[rate]), -rate))
+
+
+def mean(values: Sequence[float]) -> float:
+    """The arithmetic mean of at least one value."""
+    return math.fsum(values) / len(values)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of the mean of independent values by Student's t; `None` with fewer than two."""
+    n = len(values)
+    if n < 2:
+        return None
+    center = mean(values)
+    deviation = math.sqrt(math.fsum((v - center) ** 2 for v in values) / (n - 1))
+    half = _quantile(n - 1) * deviation / math.sqrt(n)
+    return center - half, center + half
+
+
+def fidelity(task: Task, training: TrainingSettings, split: str) -> Fidelity:
+    """How much effort stands behind the score of a job with these settings."""
+    return Fidelity(
+        task=task.name,
+        digest=task.digest(),
+        steps=training.steps,
+        batch=training.batch,
+        learning_rates=tuple(training.learning_rates),
+        seeds=training.seeds,
+        split=split,
+        settings=_rest(task, training),
+    )
+
+
+def _rest(task: Task, training: TrainingSettings) -> str:
+    """Eight hex digits over the further settings that a score depends on."""
+    names = ["weight_decay", "clip", "warmup", "final_rate", "dtype", "freeze", "evaluation_examples"]
+    if task.solved is not None:
+        names.append("stop_when_solved")
+        if training.stop_when_solved:
+            names.append("reports")  # training can only end at a report
+    text = json.dumps({name: getattr(training, name) for name in names})
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _quantile(df: int) -> float:
+    """The t that |T| exceeds with a probability of 5 %, by bisection."""
+    low, high = 0.0, 1.0
+    while two_sided_p(high, df) > 1.0 - CONFIDENCE:
+        high *= 2.0
+    for _ in range(60):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if two_sided_p(middle, df) > 1.0 - CONFIDENCE else (low, middle)
+    return high
