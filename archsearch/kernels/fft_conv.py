@@ -36,7 +36,9 @@ class _CausalConvolution(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, g: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, g: Tensor | None, *_: Any) -> tuple[Tensor | None, Tensor | None]:
+        if g is None:
+            return None, None
         x_f, k_f = ctx.saved_tensors
         n = fast_length(2 * ctx.time - 1)
         g_f = torch.fft.rfft(g, n=n)

@@ -1,0 +1,78 @@
+"""Every shipped op keeps every promise of the contract."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from archsearch.errors import RuleError
+from archsearch.ops.base import Context
+from archsearch.ops.registry import op_classes, registry
+from tests.ops.contract import CHECKS, TIME, Case, decodes
+
+CASES = [
+    Case("linear"),
+    Case("linear", {"width": 5, "bias": False}),
+    Case("mlp"),
+    Case("mlp", {"expand": 0.3, "activation": "tanh", "dropout": 0.2}),
+    Case("softmax_attention", {"heads": 2}, (8, 8, 8)),
+    Case("softmax_attention", {"heads": 4, "rotary": False}, (12, 12, 8)),
+    Case("softmax_attention", {"heads": 1, "causal": False}, (8, 8, 8)),
+    Case("gru_core"),
+    Case("gru_core", {"width": 5}),
+    Case("lstm_core"),
+    Case("lstm_core", {"width": 5}),
+    Case("s4d_core"),
+    Case("s4d_core", {"state": 5, "init": "inverse"}),
+    Case("short_conv"),
+    Case("short_conv", {"kernel": 1, "bias": False}),
+    Case("short_conv", {"kernel": 2 * TIME}),
+    Case("rms_norm"),
+    Case("layer_norm"),
+    Case("add", {}, (8, 8, 8)),
+    Case("multiply", {}, (8, 8, 8)),
+    Case("subtract", {}, (8, 8)),
+    Case("concat", {}, (8, 3, 5)),
+    Case("split", {"parts": 3}, (9,)),
+    Case("split", {"parts": 1}),
+    Case("dropout"),
+    *(Case(n) for n in ("identity", "sigmoid", "tanh", "relu", "gelu", "silu", "softplus", "one_minus")),
+]
+
+
+def test_every_op_has_a_case() -> None:
+    assert {c.name for c in CASES} == set(op_classes()) == set(registry())
+
+
+@pytest.mark.parametrize("promise", CHECKS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_promise(case: Case, promise: str) -> None:
+    if promise == "forms_agree" and not decodes(case):
+        with pytest.raises(NotImplementedError):
+            case.op.step({}, {}, *[x[:, :, 0] for x in case.inputs()], ctx=Context())
+        return
+    CHECKS[promise](case)
+
+
+@pytest.mark.parametrize("name", sorted(op_classes()))
+def test_settings_out_of_range_are_refused(name: str) -> None:
+    spec = registry()[name]
+    wrong = {int: [1.5, "x", True], float: ["x", True], bool: [2, "x"], str: ["nonsense", 3]}
+    for s in spec.settings:
+        bad = list(wrong[s.kind])
+        bad += [] if s.low is None else [s.low - 1]
+        bad += [] if s.high is None else [s.high + 1]
+        for value in bad:
+            with pytest.raises(RuleError, match=f"`{s.name}` must be"):
+                spec.complete({"parts": 2, s.name: value} if name == "split" else {s.name: value})
+    with pytest.raises(RuleError, match="has the settings"):
+        spec.complete({"no_such_setting": 1})
+
+
+@pytest.mark.parametrize("name", sorted(op_classes()))
+def test_an_op_is_documented(name: str) -> None:
+    cls, spec = op_classes()[name], registry()[name]
+    assert spec.summary.endswith(".") and cls.equation
+    assert all(s.help for s in spec.settings)
+    assert [s.name for s in spec.settings] == [f.name for f in fields(cls)]  # type: ignore[arg-type]

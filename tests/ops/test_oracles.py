@@ -1,0 +1,209 @@
+"""Ops against independent forms: torch's own modules, explicit sums, counted operations."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from archsearch.errors import RuleError, UnknownNameError
+from archsearch.graph.types import ValueType
+from archsearch.ops.base import Context
+from archsearch.ops.registry import op_class
+from tests.ops.contract import BATCH, TIME, Case, close, parallel
+
+
+def one_copy(case: Case) -> tuple[dict[str, Tensor], list[Tensor], list[Tensor]]:
+    """Weights and inputs without the axis of copies, and the op's outputs for them."""
+    w, xs = case.weights(seeds=(4,)), case.inputs(copies=1)
+    ys = parallel(case, w, xs)
+    return {k: v[0] for k, v in w.items()}, [x[0] for x in xs], [y[0] for y in ys]
+
+
+@pytest.mark.parametrize(("name", "module"), [("gru_core", nn.GRU), ("lstm_core", nn.LSTM)])
+@pytest.mark.parametrize("width", [8, 5])
+def test_gated_cores_equal_torch_modules(name: str, module: Any, width: int) -> None:
+    case = Case(name, {"width": width})
+    w, (x,), (y,) = one_copy(case)
+    theirs = module(8, width, batch_first=True)
+    names = {"weight_ih_l0": "input", "weight_hh_l0": "hidden", "bias_ih_l0": "input_bias", "bias_hh_l0": "hidden_bias"}
+    theirs.load_state_dict({k: w[v] for k, v in names.items()})
+    close(y, theirs(x)[0], "output")
+    assert sum(p.numel() for p in theirs.parameters()) == sum(v.numel() for v in w.values())
+
+
+def test_the_forget_gate_starts_open_and_states_keep_their_size() -> None:
+    w = Case("lstm_core").weights(seeds=(1,))
+    assert w["input_bias"][0].view(4, 8).sum(1).tolist() == [0.0, 8.0, 0.0, 0.0]
+    for gate in w["hidden"][0].view(4, 8, 8):
+        close(gate @ gate.T, torch.eye(8), "orthogonal gate")
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("rotary", [True, False])
+def test_attention_equals_explicit_softmax(causal: bool, rotary: bool) -> None:
+    heads, size = 2, 4
+    _, (q, k, v), (y,) = one_copy(
+        Case("softmax_attention", {"heads": 2, "causal": causal, "rotary": rotary}, (8, 8, 8))
+    )
+    q, k, v = (x.view(BATCH, TIME, heads, size).transpose(1, 2).double() for x in (q, k, v))
+    if rotary:
+        q, k = by_hand(q), by_hand(k)
+    scores = q @ k.mT / math.sqrt(size)
+    if causal:
+        scores = scores.masked_fill(torch.ones(TIME, TIME).triu(1).bool(), -torch.inf)
+    close(y, (scores.softmax(-1) @ v).transpose(1, 2).flatten(2), "output")
+
+
+def by_hand(x: Tensor) -> Tensor:
+    """Rotary positions as 2×2 rotations of neighbouring features."""
+    out = torch.empty_like(x)
+    for j in range(0, x.shape[-1], 2):
+        angle = torch.arange(TIME, dtype=x.dtype) * 10_000 ** (-j / x.shape[-1])
+        c, s = angle.cos(), angle.sin()
+        out[..., j] = x[..., j] * c - x[..., j + 1] * s
+        out[..., j + 1] = x[..., j] * s + x[..., j + 1] * c
+    return out
+
+
+def test_without_rotary_attention_that_sees_all_has_no_order() -> None:
+    case = Case("softmax_attention", {"heads": 2, "causal": False, "rotary": False}, (8, 8, 8))
+    xs = case.inputs()
+    (y,), (z,) = parallel(case, {}, xs), parallel(case, {}, [x.flip(2) for x in xs])
+    close(z.flip(2), y, "output of the reversed sequence")
+
+
+@pytest.mark.parametrize("init", ["linear", "inverse"])
+def test_s4d_equals_the_sum_over_its_complex_modes(init: str) -> None:
+    w, (x,), (y,) = one_copy(Case("s4d_core", {"state": 6, "init": init}))
+    dt = w["log_dt"].double().exp()[:, None]
+    a = torch.complex(-w["log_rate"].double().exp(), w["frequency"].double())
+    gain = torch.view_as_complex(w["c"].detach().double()) * (torch.exp(dt * a) - 1) / a
+    taps = torch.stack([2 * (gain * torch.exp(dt * a * step)).sum(-1).real for step in range(TIME)], -1)
+    lower = torch.stack(
+        [torch.stack([taps[:, t - s] if t >= s else 0 * taps[:, 0] for s in range(TIME)]) for t in range(TIME)]
+    )
+    close(y, torch.einsum("tsd,bsd->btd", lower, x.double()) + x * w["skip"], "output")
+
+
+def test_short_conv_equals_the_sum_over_its_taps() -> None:
+    w, (x,), (y,) = one_copy(Case("short_conv", {"kernel": 4}))
+    for t in range(TIME):
+        taps = sum(w["weight"][:, 3 - j] * x[:, t - j] for j in range(4) if t >= j)
+        close(y[:, t], taps + w["bias"], f"step {t}")
+
+
+def test_norms_equal_torch() -> None:
+    w, (x,), (y,) = one_copy(Case("rms_norm"))
+    close(y, F.rms_norm(x, (8,), w["weight"], 1e-6), "rms_norm")
+    w, (x,), (y,) = one_copy(Case("layer_norm"))
+    close(y, F.layer_norm(x, (8,), w["weight"], w["bias"]), "layer_norm")
+
+
+FLOPS = [  # the counter sees matrix products only, so the pointwise work is taken off: activations; softmax and rotary
+    (Case("linear", {"width": 5}, (8,)), 0),
+    (Case("mlp", {"expand": 3.0}, (8,)), 24),
+    (Case("softmax_attention", {"heads": 2, "causal": False}, (8, 8, 8)), 5 * 2 * TIME + 3 * 16),
+    (Case("softmax_attention", {"heads": 4, "causal": False, "rotary": False}, (8, 8, 8)), 5 * 4 * TIME),
+]
+
+
+@pytest.mark.parametrize(("case", "pointwise"), FLOPS, ids=lambda v: str(v))
+def test_flops_of_matrix_products_equal_the_counter(case: Case, pointwise: int) -> None:
+    w = {k: v.detach().to("meta") for k, v in case.weights(seeds=(1,)).items()}
+    xs = [x.detach().to("meta") for x in case.inputs(copies=1)]
+    with FlopCounterMode(display=False) as counter:
+        parallel(case, w, xs)
+    cost = case.op.cost(*case.types, time=TIME)
+    assert counter.get_total_flops() == (cost.flops - pointwise) * BATCH * TIME
+
+
+def test_causal_attention_counts_the_keys_that_are_seen() -> None:
+    seen = Case("softmax_attention", {"rotary": False}, (8, 8, 8))
+    whole = Case("softmax_attention", {"rotary": False, "causal": False}, (8, 8, 8))
+    assert sum(range(1, TIME + 1)) / TIME**2 == pytest.approx(
+        seen.op.cost(*seen.types, time=TIME).flops / whole.op.cost(*whole.types, time=TIME).flops
+    )
+
+
+@pytest.mark.parametrize(("name", "gates"), [("gru_core", 3), ("lstm_core", 4)])
+def test_flops_of_a_gated_core_are_those_of_its_products(name: str, gates: int) -> None:
+    case = Case(name, {"width": 64}, (32,))
+    w = case.weights(seeds=(1,))
+    products = 2 * (w["input"].numel() + w["hidden"].numel())
+    assert products == 2 * gates * 64 * (64 + 32)
+    assert products < case.op.cost(*case.types, time=TIME).flops < 1.1 * products
+    assert case.op.cost(*case.types, time=TIME).span == TIME
+
+
+@pytest.mark.parametrize("case", [Case("dropout", {"rate": 0.4}), Case("mlp", {"dropout": 0.4})], ids=str)
+def test_dropout_is_per_copy_and_equals_the_solo_run(case: Case) -> None:
+    w, xs = case.weights(seeds=(1, 2)), case.inputs()
+    y = case.op.forward(w, *xs, ctx=Context(True, [torch.Generator().manual_seed(s) for s in (6, 7)]))
+    solo_w = {k: v[1:] for k, v in w.items()}
+    solo = case.op.forward(solo_w, *[x[1:] for x in xs], ctx=Context(True, [torch.Generator().manual_seed(7)]))
+    close(y[1:], solo, "copy 1")
+    assert not torch.equal(y, parallel(case, w, xs)[0])
+    with pytest.raises(RuleError, match="one generator per copy"):
+        case.op.forward(w, *xs, ctx=Context(True, None))
+
+
+def test_dropout_keeps_the_mean_and_drops_the_share() -> None:
+    x = torch.ones(1, 50, 20, 100)
+    y = Case("dropout", {"rate": 0.3}).op.forward({}, x, ctx=Context(True, [torch.Generator().manual_seed(0)]))
+    assert (y == 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
+    assert y.mean().item() == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        (
+            Case("softmax_attention", {"heads": 3}, (64, 64, 64)),
+            "`heads` must divide the width, but got heads=3, width=64",
+        ),
+        (
+            Case("softmax_attention", {"heads": 8}, (24, 24, 24)),
+            "even number of features in a head, but got heads=8, width=24",
+        ),
+        (Case("softmax_attention", {}, (64, 32, 64)), "equal widths"),
+        (Case("split", {"parts": 3}, (8,)), "`parts` must divide the width, but got parts=3, width=8"),
+        (Case("add", {}, (8, 4)), "the inputs of `add` must have equal widths and rates, but got 8, 4"),
+        (Case("multiply", {}, (8, 8, 1)), "the inputs of `multiply` must have equal widths"),
+    ],
+    ids=str,
+)
+def test_types_that_do_not_fit_are_refused(case: Case, message: str) -> None:
+    with pytest.raises(RuleError) as caught:
+        case.op.infer(*case.types)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["gru_core", "lstm_core", "s4d_core", "short_conv"])
+def test_cores_take_vectors_only(name: str) -> None:
+    with pytest.raises(RuleError, match=f"`x` of `{name}` must be a vector"):
+        Case(name).op.infer(ValueType((2, 3, 4)))
+
+
+def test_an_unknown_op_names_its_neighbours() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean `gru_core`"):
+        op_class("gru_cor")
+
+
+def test_identities_say_so() -> None:
+    x = ValueType((8,))
+    for case, expected in (
+        (Case("identity"), True),
+        (Case("dropout", {"rate": 0.0}), True),
+        (Case("dropout", {"rate": 0.1}), False),
+        (Case("add"), True),
+        (Case("concat"), True),
+        (Case("linear"), False),
+    ):
+        assert case.op.is_identity(x) is expected
+    assert not Case("add").op.is_identity(x, x)
