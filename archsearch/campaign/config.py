@@ -51,7 +51,7 @@ class CampaignConfig:
         controls: names in search_spaces/controls, trained beside the candidates.
         finals: see `Finals`.
         training: how each candidate is trained.
-        scheduler: `none`, or `asha`: candidates behind the best half at a rung are stopped.
+        scheduler: `none`, or `asha`: a candidate outside the best third at a rung is stopped.
         address: of a Ray cluster; `local` starts Ray on this machine for this campaign alone.
         name: of the results folder; `None` for the space's name and a number.
         gpus_per_trial: share of a GPU that a worker books; `None` for one where there are GPUs.
@@ -70,8 +70,8 @@ class CampaignConfig:
     ahead: int | None = None
     deterministic: bool = True
     controls: tuple[str, ...] = ("no_mixer", "transformer")
-    finals: Finals = Finals()
-    training: TrainingSettings = TrainingSettings()
+    finals: Finals = field(default_factory=Finals)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
     scheduler: str = "none"
     address: str = "local"
     name: str | None = None

@@ -1,7 +1,7 @@
 """events.jsonl: the truth of a campaign. One JSON object a line, appended by one writer, never changed.
 
-Every event has `v` (the version of this schema), `event` (its kind) and `t` (seconds since the epoch). A line counts once
-its newline is on disk. A crash can leave a torn last line: readers drop it, and the next writer cuts it off.
+Every event has `v` (the version of this schema), `event` (its kind) and `t` (seconds since the epoch). A line counts
+once its newline is on disk. A crash can leave a torn last line: readers drop it, and the next writer cuts it off.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ KINDS: Final = frozenset(
     {
         "campaign",  # name, config, task, environment, agent: the first line
         "resume",  # environment: another driver goes on
-        "candidate",  # id, number, role, hash, architecture, line, families, facts, decisions, parent, reason, cost, agent
-        "refused",  # number, decisions, parent, reason, cost, message: a gate turned a proposal away
-        "duplicate",  # number, decisions, parent, reason, cost, of: the id of the candidate with the same hash
+        # What an agent proposed: number, decisions, parent (a number), parent_id, reason, cost, and
+        "candidate",  # id, role (search, control), agent, hash, architecture, line, families, facts
+        "refused",  # message: a gate turned it away
+        "duplicate",  # of: the id of the candidate with the same hash
         "attempt",  # id, phase (search, final), attempt, key: a worker took it
         "report",  # key, step, score, loss, seconds
         "measurement",  # id, phase, key, measurement
         "failure",  # id, phase, key, reason, message
         "stopped",  # id, phase, key, by: scheduler (this ends the candidate) or interrupt (it will run again)
-        "final_choice",  # ids
+        "final_choice",  # ids, over (why the search ended), message
         "end",  # status, message
     }
 )

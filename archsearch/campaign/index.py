@@ -1,8 +1,8 @@
 """results.db: an index of events.jsonl, so that a board of thousands of candidates opens at once.
 
-It holds nothing that the events do not say, and it is written whole and put in place in one move, so that a reader never
-meets half of it and needs no lock. It knows how many bytes of events it covers; a reader folds in what came after and, if
-it may write, puts the newer index in place. Delete it and it comes back.
+It holds nothing that the events do not say, and it is written whole and put in place in one move, so that a reader
+never meets half of it and needs no lock. It knows how many bytes of events it covers; a reader folds in what came after
+and, if it may write, puts the newer index in place. Delete it and it comes back.
 
     sqlite3 results.db 'select id, line, score from candidates order by score desc limit 3'
 """
@@ -44,10 +44,8 @@ create table candidates (
 
 def load(folder: Path) -> CampaignRecord:
     """The campaign in `folder`, by the index as far as it goes; see `archsearch.campaign.record.load`."""
-    ledger, offsets, covered = _read_index(folder)
-    known = covered
-    for begin, covered, event in events.read(folder, known):
-        _fold(ledger, offsets, begin, event)
+    ledger, offsets, known = _read_index(folder)
+    covered = _fold(folder, ledger, offsets, known)
     if not ledger.head.name:
         raise StoreError(f"A results folder must begin with a campaign, but {folder / events.FILE} holds no event.")
     if covered > known:
@@ -58,9 +56,9 @@ def load(folder: Path) -> CampaignRecord:
 
 def rebuild(folder: Path) -> int:
     """Builds the index anew; returns the number of candidates; raises `StoreError`."""
-    ledger, offsets, covered = Ledger(), {}, 0  # type: ignore[var-annotated]
-    for begin, covered, event in events.read(folder):
-        _fold(ledger, offsets, begin, event)
+    ledger = Ledger()
+    offsets: dict[str, int] = {}
+    covered = _fold(folder, ledger, offsets, 0)
     try:
         _write(folder, ledger, offsets, covered)
     except (OSError, sqlite3.Error) as error:
@@ -105,10 +103,14 @@ def held(lock: Path) -> bool:
     return False
 
 
-def _fold(ledger: Ledger, offsets: dict[str, int], begin: int, event: dict[str, Any]) -> None:
-    ledger.apply(event)
-    if event["event"] == "candidate":
-        offsets[event["id"]] = begin
+def _fold(folder: Path, ledger: Ledger, offsets: dict[str, int], start: int) -> int:
+    """Applies the events from byte `start` on; returns the byte at which they end."""
+    end = start
+    for begin, end, event in events.read(folder, start):  # noqa: B007
+        ledger.apply(event)
+        if event["event"] == "candidate":
+            offsets[event["id"]] = begin
+    return end
 
 
 def _read_index(folder: Path) -> tuple[Ledger, dict[str, int], int]:
@@ -131,7 +133,7 @@ def _read_index(folder: Path) -> tuple[Ledger, dict[str, int], int]:
     candidates = {r["id"]: CandidateRecord.from_dict(r) for r in records}
     head = Head(**json.loads(meta["head"]))
     head.ended = head.ended and (head.ended[0], head.ended[1])
-    return Ledger(head, candidates), {id: byte for id, byte, _ in rows}, covered
+    return Ledger(head, candidates), {name: byte for name, byte, _ in rows}, covered
 
 
 def _seal(folder: Path, covered: int) -> str:

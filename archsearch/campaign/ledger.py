@@ -23,6 +23,7 @@ class Head:
 
     Args:
         ended: status and message of the last end, `None` while it goes on.
+        chosen: whether the finalists are; over: why no more proposals were asked for by then, and the message.
         began, latest: times of the first and the last event of the present driver.
         before: seconds that earlier drivers ran.
         running: attempts without an outcome: when each began, by key.
@@ -37,6 +38,7 @@ class Head:
     refused: int = 0
     duplicates: int = 0
     chosen: bool = False
+    over: tuple[str, str] = ("", "")
     began: float = 0.0
     latest: float = 0.0
     before: float = 0.0
@@ -57,6 +59,8 @@ class Ledger:
 
     def apply(self, event: Mapping[str, Any]) -> None:
         """Takes note of one event."""
+        if event["event"] == "resume":
+            self.head.before += self.head.latest - self.head.began
         self.head.latest = event["t"]
         handle: Callable[[Mapping[str, Any]], None] = getattr(self, f"_{event['event']}")
         handle(event)
@@ -90,7 +94,6 @@ class Ledger:
 
     def _resume(self, e: Mapping[str, Any]) -> None:
         head = self.head
-        head.before += e["before"]
         head.began, head.ended, head.environment = e["t"], None, e["environment"]
         for key in list(head.running):
             self._ended_attempt(key, None)
@@ -126,10 +129,10 @@ class Ledger:
         self._put(c.id, attempts=c.attempts + 1, **fresh)
 
     def _report(self, e: Mapping[str, Any]) -> None:
-        id, phase, _ = e["key"].split("/")
+        name, phase, _ = e["key"].split("/")
         if phase == "search":
             report = ReportRecord(e["step"], e["score"], e["loss"], e["seconds"])
-            self._put(id, reports=(*self.candidates[id].reports, report), last=(report.step, report.score))
+            self._put(name, reports=(*self.candidates[name].reports, report), last=(report.step, report.score))
 
     def _measurement(self, e: Mapping[str, Any]) -> None:
         self._ended_attempt(e["key"], e["t"])
@@ -152,9 +155,9 @@ class Ledger:
             self._put(e["id"], status="stopped")
 
     def _final_choice(self, e: Mapping[str, Any]) -> None:
-        self.head.chosen = True
-        for id in e["ids"]:
-            self._put(id, finalist=True)
+        self.head.chosen, self.head.over = True, (e["over"], e["message"])
+        for name in e["ids"]:
+            self._put(name, finalist=True)
 
     def _end(self, e: Mapping[str, Any]) -> None:
         self.head.ended = (e["status"], e["message"])
@@ -163,14 +166,14 @@ class Ledger:
 
     def _status_without(self, key: str) -> str:
         """The status of a candidate whose attempt `key` came to nothing."""
-        id, phase, _ = key.split("/")
-        return "pending" if phase == "search" else self.candidates[id].status
+        name, phase, _ = key.split("/")
+        return "pending" if phase == "search" else self.candidates[name].status
 
     def _ended_attempt(self, key: str, t: float | None) -> None:
         began = self.head.running.pop(key, None)
         if began is not None and t is not None:
-            id = key.split("/")[0]
-            self._put(id, seconds=round(self.candidates[id].seconds + t - began, 3))
+            name = key.split("/")[0]
+            self._put(name, seconds=round(self.candidates[name].seconds + t - began, 3))
 
     def _put(self, id: str, **changes: Any) -> None:
         self.candidates[id] = replace(self.candidates[id], **changes)

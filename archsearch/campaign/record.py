@@ -59,8 +59,8 @@ class CandidateRecord:
         cost: what proposing it cost (`tokens`, `usd`).
         status: of the search run: `pending`, `running`, `done`, `failed` or `stopped` (by a scheduler). Whoever was
             interrupted is `pending` again.
-        failure: `(reason, message)` of the last attempt that failed. A candidate that is `done` has one only if its final
-            run failed.
+        failure: `(reason, message)` of the last attempt that failed. A candidate that is `done` has one only if its
+            final run failed.
         search: the measurement on the validation set that the search ranks by.
         final: the measurement on the sealed test set, from fresh seeds, of finalists.
         finalist: whether it was chosen for the finals.

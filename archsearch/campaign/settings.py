@@ -18,6 +18,15 @@ __all__ = ["SETTINGS", "check", "flatten", "parse_set", "seconds"]
 OPEN: Final = ("task.", "agent.")
 """Settings under these are not known here."""
 
+PREFIXES: Final = {
+    "training": "training.",
+    "finals": "finals.",
+    "task_settings": "task.",
+    "agent_settings": "agent.",
+    "set": "",
+}
+"""What stands before the names in a mapping of a campaign file."""
+
 LISTS: Final = frozenset({"controls", "training.learning_rates"})
 
 
@@ -100,19 +109,12 @@ def flatten(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
     Raises:
         ConfigError: one of these is no mapping.
     """
-    prefixes = {
-        "training": "training.",
-        "finals": "finals.",
-        "task_settings": "task.",
-        "agent_settings": "agent.",
-        "set": "",
-    }
     flat: dict[str, Any] = {}
     for key, value in layer.items():
-        if key not in prefixes:
+        if key not in PREFIXES:
             flat[key] = value
         elif isinstance(value, Mapping):
-            flat.update({prefixes[key] + str(k): v for k, v in value.items()})
+            flat.update({PREFIXES[key] + str(k): v for k, v in value.items()})
         elif value is not None:
             raise ConfigError(f"`{key}` of {where} must be a mapping of names to values, but got {value!r}.")
     return flat
@@ -130,9 +132,8 @@ def parse_set(texts: Iterable[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"`--set` takes `name=value`, as in `--set training.steps=400`, but got `{text}`.")
-        flat[key.strip()] = (
-            None if not value.strip() else reader.plain(reader.parse(value, f"--set {key.strip()}").root)
-        )
+        document = reader.parse(value.strip() or "null", f"--set {key.strip()}")
+        flat[key.strip()] = reader.plain(document.root)
     return flat
 
 

@@ -37,7 +37,6 @@ class Store:
     Attributes:
         path: the folder, absolute.
         ledger: the state that the events so far amount to.
-        events: what was on disk when the folder was opened, in order (for a resume).
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,9 +44,12 @@ class Store:
         self.ledger = Ledger()
         self._lock = _Lock(self.path / LOCK)
         try:
-            self.events = [e for _, _, e in read(self.path)] if (self.path / FILE).exists() else []
-            for event in self.events:
-                self.ledger.apply(event)
+            self._found: list[dict[str, Any]] = []
+            self._offsets: dict[str, int] = {}
+            if (self.path / FILE).exists():
+                for begin, _, event in read(self.path):
+                    self._take(event, begin)
+                    self._found.append({k: v for k, v in event.items() if k != "architecture"})
             self._writer = Writer(self.path)
         except BaseException:
             self._lock.release()
@@ -65,14 +67,14 @@ class Store:
             path.mkdir(parents=True, exist_ok=True)
             if (path / FILE).exists() or any(p.name != LOCK for p in path.iterdir()):
                 raise ConfigError(
-                    f"A new campaign needs a name that is free, but {path} exists. Take another `--name`, or go on with "
-                    f"`archsearch resume {path.name}`."
+                    f"A new campaign needs a name that is free, but {path} exists. Take another `--name`, or go on "
+                    f"with `archsearch resume {path.name}`."
                 )
             store = cls(path)
             for name, text in files.items():
                 (path / name).write_text(text, encoding="utf-8")
         except OSError as error:
-            raise StoreError(f"A results folder must be writable, but {path} is not: {error.strerror}.") from None
+            raise _unwritable(path, error) from None
         return store
 
     @classmethod
@@ -92,7 +94,27 @@ class Store:
         Raises:
             StoreError: it could not be written; the state is then as before.
         """
-        self.ledger.apply(self._writer.append(kind, sync=sync, **fields))
+        begin = self._writer.size
+        self._take(self._writer.append(kind, sync=sync, **fields), begin)
+
+    def _take(self, event: Mapping[str, Any], begin: int) -> None:
+        self.ledger.apply(event)
+        if event["event"] == "candidate":
+            self._offsets[event["id"]] = begin
+
+    def architecture(self, id: str) -> dict[str, Any]:
+        """`Architecture.to_dict()` of a candidate, read from the file: thousands of graphs are not kept in memory."""
+        try:
+            with (self.path / FILE).open("rb") as file:
+                file.seek(self._offsets[id])
+                return json.loads(file.readline())["architecture"]  # type: ignore[no-any-return]
+        except OSError as error:
+            raise StoreError(f"A results folder must be readable, but {self.path} is not: {error.strerror}.") from None
+
+    def take_events(self) -> list[dict[str, Any]]:
+        """What was on disk when the folder was opened, without the architectures; once."""
+        found, self._found = self._found, []
+        return found
 
     def folder(self, id: str) -> Path:
         """`candidates/<id>/`, made if it is not there; raises `StoreError`."""
@@ -100,7 +122,7 @@ class Store:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"A results folder must be writable, but {path} is not: {error.strerror}.") from None
+            raise _unwritable(path, error) from None
         return path
 
     def close(self) -> None:
@@ -176,6 +198,5 @@ def free_name(results: Path, stem: str) -> str:
     return f"{stem}-{number}"
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Readable JSON; raises `OSError`."""
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def _unwritable(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"A results folder must be writable, but {path} is not: {error.strerror}.")

@@ -1,0 +1,1 @@
+"""Who trains the candidates: `inline` in this process, `ray_tune` in actors. Both have `run(desk, config, ...)`."""
