@@ -18,6 +18,7 @@ __all__ = ["Component", "Facts", "components", "facts", "input_types", "live_nod
 
 FLOAT32 = 4  # bytes
 _PLAIN = {"norm", "plumbing"}
+_LONG = 1 << 16  # steps at which the span of a scan, about 2 log2, cannot be taken for that of a loop
 
 Types = Mapping[str, Sequence[ValueType]]
 
@@ -82,13 +83,13 @@ def facts(architecture: Architecture, registry: Registry, time: int) -> Facts:
 def params(architecture: Architecture, registry: Registry) -> int:
     """The trained numbers in the body of one copy: every weight group once, learned initial values included."""
     types = output_types(architecture)
-    delayed = _longest_delays(architecture)
+    late = {name for name, _ in _longest_delays(architecture)}
     sizes: dict[tuple[bool, str], int] = {}
     for node in live_nodes(architecture):
         rule = registry[node.op].bind(node.settings)
         size = sum(math.prod(s) for s in rule.weight_shapes(*input_types(node, registry, types)).values())
-        if node.initial == "learned":
-            size += sum(t.size for k, t in enumerate(node.types) if (node.name, k) in delayed)
+        if node.initial == "learned" and node.name in late:
+            size += sum(t.size for t in node.types)
         own = node.weights is None
         key = (own, node.name if node.weights is None else node.weights)
         sizes[key] = max(size, sizes.get(key, 0))
@@ -116,12 +117,19 @@ def output_types(architecture: Architecture) -> dict[str, Sequence[ValueType]]:
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """A node with its cost. `steps`: how often it ticks in a sequence; `rate`: how often a token."""
+    """A node with its cost.
+
+    Args:
+        steps: how often it ticks in a sequence.
+        rate: how often it ticks a token.
+        is_loop: whether the op itself takes its steps one after another.
+    """
 
     node: Node
     cost: Cost
     steps: int
     rate: float
+    is_loop: bool
 
     @staticmethod
     def of(node: Node, registry: Registry, types: Types, time: int) -> _Bound:
@@ -129,12 +137,8 @@ class _Bound:
         rate = next((t.rate for t in ins if t is not None), node.types[0].rate)
         steps = max(1, int(time * rate))
         rule: OpRule = registry[node.op].bind(node.settings)
-        return _Bound(node, rule.cost(*ins, time=steps), steps, float(rate))
-
-    @property
-    def is_loop(self) -> bool:
-        """Whether the op itself takes its steps one after another."""
-        return self.steps > 1 and self.cost.span >= self.steps
+        loop = rule.cost(*ins, time=_LONG).span >= _LONG
+        return _Bound(node, rule.cost(*ins, time=steps), steps, float(rate), loop)
 
 
 def _why_serial(component: Component, by_name: Mapping[str, _Bound]) -> str | None:
