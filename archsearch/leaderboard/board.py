@@ -44,8 +44,7 @@ class Board:
     def title(self) -> str:
         """The task and its scale in one line."""
         parts = [f"{self.task}: {self.metric}, {'higher' if self.maximize else 'lower'} is better"]
-        parts += [f"chance {self.chance:.3f}"] * (self.chance is not None)
-        parts += [f"ceiling {self.ceiling:.3f}"] * (self.ceiling is not None)
+        parts += [f"{n} {v:.3f}" for n, v in (("chance", self.chance), ("ceiling", self.ceiling)) if v is not None]
         return " · ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:

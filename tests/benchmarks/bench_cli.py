@@ -77,7 +77,7 @@ def fill(path: Path, count: int, *, finalists: int = 3, failures: int = 20) -> N
             found = measurement("validation", [0.9 - 0.5 * number / count + 0.02 * rng.random()], 0, rng)
             store.append("measurement", id=name, phase="search", key=key, measurement=found)
         chosen = [str(i + 1) for i in range(min(finalists, count - failures))]
-        store.append("final_choice", ids=chosen)
+        store.append("final_choice", ids=chosen, over="trials", message="")
         for name in chosen:
             scores = [0.9 - 0.1 * int(name) + 0.01 * rng.random() for _ in range(3)]
             store.append("attempt", id=name, phase="final", attempt=2, key=f"{name}/final/2")

@@ -1,0 +1,130 @@
+"""`archsearch spaces list|check|sample|draw|size`."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from archsearch.cli.common import as_json, note, print_json, table
+
+if TYPE_CHECKING:
+    from archsearch.graph.space import SearchSpace
+
+__all__ = ["spaces"]
+
+
+@click.group()
+def spaces() -> None:
+    """List, check, sample, draw and measure search spaces."""
+
+
+def _read(name: str) -> SearchSpace:
+    from archsearch.api import SearchSpace
+
+    return SearchSpace.read(name)
+
+
+@spaces.command("list")
+@as_json
+def list_spaces(as_json: bool) -> None:
+    """List the shipped spaces."""
+    from archsearch import content
+
+    found = [_read(name) for name in content.names("search_spaces")]
+    rows = [{"name": s.name, "summary": s.summary, "path": str(s.path), "causal": s.causal} for s in found]
+    if as_json:
+        print_json(rows)
+    else:
+        table([(r["name"], r["summary"]) for r in rows])
+
+
+@spaces.command()
+@click.argument("space")
+@click.option("--samples", type=click.IntRange(min=0), help="How many samples to check beside every alternative.")
+@click.option("--seed", default=0, show_default=True)
+@as_json
+def check(space: str, samples: int | None, seed: int, as_json: bool) -> None:
+    """Check a whole space: every alternative, not one sample of them."""
+    found = _read(space)
+    report = found.check(seed=seed) if samples is None else found.check(samples=samples, seed=seed)
+    if as_json:
+        print_json({"name": found.name, "path": str(found.path), **_fields(report)})
+    else:
+        click.echo(f"{found.path}: {report}")
+
+
+@spaces.command()
+@click.argument("space")
+@click.option("-n", "--count", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--length", type=click.IntRange(min=1), default=128, show_default=True, help="Tokens, for the costs.")
+@as_json
+def sample(space: str, count: int, seed: int, length: int, as_json: bool) -> None:
+    """Draw random architectures of a space: one line each, with size and cost."""
+    found = _read(space)
+    rng = random.Random(seed)
+    rows = [_described(found, found.sample(rng), length) for _ in range(count)]
+    if as_json:
+        print_json(rows)
+        return
+    from archsearch.leaderboard.text import short_count
+
+    lines = [(r["hash"], short_count(r["params"]), short_count(r["flops_per_token"]), r["architecture"]) for r in rows]
+    table(lines, head=("hash", "params", "FLOPs/tok", "architecture"))
+
+
+def _described(space: SearchSpace, drawn: Any, length: int) -> dict[str, Any]:
+    from archsearch.graph.analysis import facts
+    from archsearch.graph.line import one_line
+    from archsearch.graph.normal import digest
+
+    f = facts(drawn.architecture, space.registry, length)
+    names = ("params", "flops_per_token", "state_bytes", "span", "depth", "parallel_in_time")
+    return {
+        "hash": digest(drawn.architecture, space.registry),
+        "architecture": one_line(drawn.architecture),
+        "families": list(f.families),
+        **{name: getattr(f, name) for name in names},
+        "decisions": dict(drawn.decisions),
+    }
+
+
+@spaces.command()
+@click.argument("space")
+@click.option("--seed", default=0, show_default=True, help="Which sample to draw, if the space has choices.")
+@as_json
+def draw(space: str, seed: int, as_json: bool) -> None:
+    """Draw an architecture of a space as text."""
+    from archsearch.graph.picture import draw as picture
+
+    found = _read(space)
+    drawn = found.sample(random.Random(seed))
+    text = picture(drawn.architecture)
+    if as_json:
+        print_json({"decisions": dict(drawn.decisions), "architecture": drawn.architecture.to_dict(), "picture": text})
+        return
+    if not found.is_point:
+        note(f"One sample of {found.name} (--seed {seed}).")
+    click.echo(text)
+
+
+@spaces.command()
+@click.argument("space")
+@as_json
+def size(space: str, as_json: bool) -> None:
+    """Say how many architectures a space holds."""
+    found = _read(space)
+    counted = found.size()
+    if as_json:
+        print_json({"name": found.name, **_fields(counted)})
+    else:
+        click.echo(str(counted))
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """A dataclass as plain JSON data."""
+    from dataclasses import asdict
+
+    return {k: list(v) if isinstance(v, tuple | set | frozenset) else v for k, v in asdict(value).items()}

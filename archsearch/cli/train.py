@@ -1,0 +1,116 @@
+"""`archsearch train`: one architecture, no search."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from archsearch.cli.common import as_json, note, print_json, print_pairs, table
+from archsearch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from archsearch.campaign.config import CampaignConfig
+    from archsearch.graph.architecture import Architecture
+    from archsearch.graph.space import SearchSpace
+    from archsearch.training.measurement import Job, Measurement
+
+__all__ = ["train"]
+
+
+@click.command()
+@click.argument("architecture", metavar="ARCHITECTURE.yaml")
+@click.option("--task", help="A task, by name or file.  [default: the one that the file names]")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="training.steps=400, task.length=64, ...")
+@click.option("--seeds", type=click.IntRange(min=1), help="How many seeds to train, as copies of one model.")
+@click.option("--seed", default=0, show_default=True, help="The first of them.")
+@as_json
+def train(
+    architecture: str, task: str | None, sets: tuple[str, ...], seeds: int | None, seed: int, as_json: bool
+) -> None:
+    """Train one architecture, a space without open choices, and print everything that is measured.
+
+    The score is on validation: the test set stays sealed.
+    """
+    from archsearch.api import SearchSpace
+    from archsearch.graph.line import one_line
+    from archsearch.training import trainer
+
+    space = SearchSpace.read(architecture)
+    if not space.is_point:
+        raise ConfigError(
+            f"An architecture to train must leave no choice open, but {space.path} does. Search it: "
+            f"archsearch run {architecture}"
+        )
+    config = _config(space, architecture, task, sets, seeds)
+    graph = space.sample(random.Random(0)).architecture
+    note(f"{one_line(graph)} on {config.task}, {config.training.steps} steps")
+    measured = trainer.run(_job(config, graph, seed), _say)
+    if as_json:
+        print_json({"architecture": one_line(graph), "graph": graph.to_dict(), **measured.to_dict()})
+    else:
+        _print(measured)
+
+
+def _config(
+    space: SearchSpace, name: str, task: str | None, sets: tuple[str, ...], seeds: int | None
+) -> CampaignConfig:
+    """Training and task settings, resolved as for a campaign of this one architecture."""
+    from archsearch.campaign.config import resolve
+    from archsearch.tasks.registry import task_class
+
+    given: dict[str, Any] = {"space": name, "task": task, "training": {"seeds": seeds}}
+    return resolve(
+        flags=given,
+        sets=sets,
+        space_defaults=space.campaign,
+        task_training=lambda chosen: task_class(chosen).training,
+    )
+
+
+def _job(config: CampaignConfig, graph: Architecture, seed: int) -> Job:
+    from archsearch.training.measurement import Job
+
+    return Job(
+        key="train/search/1",
+        architecture=graph.to_dict(),
+        task=config.task,
+        task_settings=config.task_settings,
+        training=config.training,
+        seed_base=seed,
+    )
+
+
+def _say(report: Any) -> bool:
+    note(f"step {report.step:6}  score {report.score:.4f}  loss {report.loss:.4f}  {report.seconds:6.1f} s")
+    return True
+
+
+def _print(m: Measurement) -> None:
+    from archsearch.leaderboard.text import short_bytes, short_count
+
+    interval = f" ({m.score_low:.4f} to {m.score_high:.4f})" if m.score_low is not None else ""
+    pairs: list[tuple[str, Any]] = [
+        ("score", f"{m.score:.4f}{interval} on {m.fidelity.split}"),
+        ("loss", None if m.validation_loss is None else f"{m.validation_loss:.4f}"),
+        ("learning rate", m.learning_rate),
+        ("steps", m.steps),
+        ("seconds", f"{m.seconds:.1f}, of them {m.train_seconds:.1f} of training"),
+        ("tokens a second", short_count(m.tokens_per_second)),
+        ("peak memory", short_bytes(m.peak_memory_bytes)),
+        ("parameters", f"{m.params:,}, of them {m.body_params:,} in the graph"),
+        ("FLOPs a token", short_count(m.flops_per_token)),
+        ("state", short_bytes(m.state_bytes)),
+        ("span", f"{m.span:g}"),
+        ("parallel in time", "yes" if m.parallel_in_time else "no"),
+        *m.environment.items(),
+    ]
+    print_pairs(pairs)
+    click.echo()
+    rows = [(str(c.seed), f"{c.learning_rate:g}", c.status, *_numbers(c.score, c.loss)) for c in m.copies]
+    table(rows, head=("seed", "rate", "status", "score", "loss"))
+
+
+def _numbers(*values: float | None) -> list[str]:
+    return ["-" if v is None else f"{v:.4f}" for v in values]
