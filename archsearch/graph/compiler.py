@@ -1,0 +1,526 @@
+"""From a YAML tree to templates: definitions, bodies and nodes, with every static rule checked.
+
+Every alternative and every definition of the space is compiled, used or not, so that a mistake in one that no sample
+meets is found when the space is read. Shipped definitions are compiled when something uses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from archsearch.errors import RuleError, nearest
+from archsearch.graph.binding import Binder
+from archsearch.graph.domain import Categorical
+from archsearch.graph.opspec import OpSpec, Port, Registry
+from archsearch.graph.reader import Items, Leaf, Located, Mark, Table
+from archsearch.graph.repeats import read_repeat
+from archsearch.graph.template import (
+    Apply,
+    Choose,
+    Const,
+    Graph,
+    Input,
+    Member,
+    Name,
+    OpApply,
+    Option,
+    Pick,
+    Ref,
+    Use,
+    Value,
+    join,
+)
+from archsearch.graph.values import (
+    IDENTIFIER,
+    WIDTH,
+    Scope,
+    at,
+    fits_setting,
+    name_of,
+    named_values,
+    pick_of,
+    value_of,
+)
+from archsearch.graph.wiring import Wirer
+
+__all__ = ["Compiler", "Definitions"]
+
+KINDS = ("op", "choose", "repeat", "nodes", "equations")
+NODE_KEYS = ("from", "weights", "merge", "init")
+BODY_KEYS = ("params", "choices", "in", "out")
+RESERVED = (*KINDS, *NODE_KEYS, *BODY_KEYS, "into", "times", "tie", WIDTH)
+MAX_DEPTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """The `define:` entries that a body may use: its own file's, then those of `fallback`."""
+
+    entries: Mapping[str, Located]
+    keys: Mapping[str, Mark]
+    fallback: Definitions | None = None
+
+    def find(self, name: str) -> tuple[Definitions, Located, Mark] | None:
+        """The entry called `name`, and the definitions that it may use itself."""
+        if name in self.entries:
+            return self, self.entries[name], self.keys[name]
+        return self.fallback.find(name) if self.fallback else None
+
+    def names(self) -> list[str]:
+        """All names, own ones first."""
+        return [*self.entries, *(self.fallback.names() if self.fallback else ())]
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where a body stands: whose definitions it uses, which names it sees, how its path begins."""
+
+    definitions: Definitions
+    scope: Scope
+    path: str
+
+
+@dataclass(slots=True)
+class Compiler:
+    """Compiles the definitions and the graph of one space.
+
+    Args:
+        scope: the names that all bodies see: `scale` and the space's `choices`.
+        elsewhere: names of nodes anywhere in the file, and where they stand, for errors.
+    """
+
+    registry: Registry
+    binder: Binder
+    scope: Scope
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    _graphs: dict[tuple[int, str], Graph] = field(default_factory=dict)
+    _open: list[str] = field(default_factory=list)
+
+    # ---- definitions -----------------------------------------------------------------------------------------------
+
+    def definition(self, name: str, definitions: Definitions, mark: Mark) -> Graph | None:
+        """The compiled definition called `name`, or `None`; raises `FileError` if it uses itself."""
+        found = definitions.find(name)
+        if found is None:
+            return None
+        owner, body, key = found
+        known = self._graphs.get((id(owner), name))
+        if known is not None:
+            return known
+        if name in self._open:
+            chain = " → ".join([*self._open[self._open.index(name) :], name])
+            raise mark.error("a definition must not use itself", value=f"`{chain}`", node=name)
+        if name in self.registry:
+            raise key.error("a definition needs a name that no op has", value=f"`{name}`", node=name)
+        if len(self._open) >= MAX_DEPTH:
+            raise mark.error(f"definitions nest at most {MAX_DEPTH} deep", value=f"`{name}` is deeper")
+        self._open.append(name)
+        try:
+            place = _Place(owner, self.scope, name)
+            graph = self.body(body, place, name, ("in",), new_scope=True)
+        finally:
+            self._open.pop()
+        self._graphs[id(owner), name] = graph
+        return graph
+
+    def graph(self, body: Located, definitions: Definitions) -> Graph:
+        """The space's graph."""
+        return self.body(body, _Place(definitions, self.scope, ""), "graph", ("in",), new_scope=True)
+
+    # ---- bodies ----------------------------------------------------------------------------------------------------
+
+    def body(
+        self, value: Located, place: _Place, label: str, inputs: tuple[str, ...], *, new_scope: bool = False
+    ) -> Graph:
+        """A body: `{nodes: ...}`, or a single `{op: ...}`, `{choose: ...}`, `{repeat: ...}`; text is short for an op."""
+        table = _as_body(value, label)
+        kind = _kind_of(table, label)
+        if "in" in table:
+            inputs = _input_names(table.entries["in"])
+        graph = Graph(label, table.mark, inputs, scope=new_scope)
+        scope = Scope({}, place.scope)
+        inner = _Place(place.definitions, scope, place.path)
+        self._names(table, graph, scope)
+        nodes = self._nodes(table, label) if kind == "nodes" else {"": table}
+        members: list[Member] = []
+        positions = {name: i for i, name in enumerate(nodes)}
+        wirer = Wirer(inputs, positions, lambda i: members[i].apply.outputs, self.elsewhere)
+        waiting = []
+        for name, node in nodes.items():
+            at_path = join(place.path, name)
+            member, options = self._member(name, node, inner, inputs, at_path)
+            members.append(member)
+            waiting.append((member, node, options, at_path))
+        for member, node, options, at_path in waiting:
+            self._wire(member, node, options, wirer, at_path)
+        graph.members = tuple(members)
+        graph.outputs = self._outputs(table, members, wirer, label)
+        graph.depth = 1 + max((_depth(m.apply) for m in members), default=0)
+        if graph.depth > MAX_DEPTH:
+            raise table.mark.error(f"bodies nest at most {MAX_DEPTH} deep", value="more", node=label)
+        _no_certain_cycle(graph, place.path)
+        return graph
+
+    def _names(self, table: Table, graph: Graph, scope: Scope) -> None:
+        """`params:` and `choices:` of a body."""
+        for key, target in (("params", graph.params), ("choices", graph.choices)):
+            for name, value in named_values(table.get(key), key).items():
+                mark = table.entries[key].keys[name]  # type: ignore[union-attr]
+                if name in scope.names or name in RESERVED:
+                    rule = "a parameter or choice needs a name that stands for nothing else"
+                    raise mark.error(rule, value=f"`{name}`", node=graph.label)
+                if key == "choices":
+                    if not isinstance(value, Table):
+                        raise value.mark.error(f"`choices` holds open choices, as {name}: {{choose: [1, 2]}}")
+                    target[name] = pick_of(value, f"`{name}`")  # type: ignore[assignment]
+                else:
+                    target[name] = value_of(value, scope, f"`{name}`")  # type: ignore[assignment]
+                scope.names[name] = _is_open(target[name], scope)
+
+    def _nodes(self, table: Table, label: str) -> dict[str, Table]:
+        table.only(("nodes", *BODY_KEYS), f"`{label}`")
+        nodes = table.entries["nodes"]
+        if not isinstance(nodes, Table):
+            raise nodes.mark.error("`nodes` must be a mapping from name to node", value="no mapping", node=label)
+        out: dict[str, Table] = {}
+        for name, value in nodes.entries.items():
+            mark = nodes.keys[name]
+            if not IDENTIFIER.fullmatch(name) or name == "in":
+                hint = "`in` is the body's input." if name == "in" else None
+                rule = "a node's name has letters, digits and _, and is not `in`"
+                raise mark.error(rule, value=f"`{name}`", node=label, hint=hint)
+            if "in" in table and name in _input_names(table.entries["in"]):
+                raise mark.error("a node needs a name that no input has", value=f"`{name}`", node=label)
+            if not isinstance(value, Table):
+                raise mark.error("a node must be a mapping, as {op: add, from: [a, b]}", node=join(label, name))
+            out[name] = value
+        return out
+
+    def _outputs(self, table: Table, members: list[Member], wirer: Wirer, label: str) -> tuple[tuple[str, Ref], ...]:
+        out = table.get("out")
+        if out is None:
+            if members and members[0].name == "":
+                return tuple((name, Ref(0, i, 0)) for i, name in enumerate(members[0].apply.outputs))
+            if "out" not in wirer.members:
+                near = nearest("out", wirer.members)
+                rule = "the output is the node `out`, or what `out:` names"
+                raise table.mark.error(rule, value="neither", near=near, node=label)
+            return tuple(
+                (o, Ref(wirer.members["out"], i, 0)) for i, o in enumerate(members[wirer.members["out"]].apply.outputs)
+            )
+        if isinstance(out, Leaf):
+            return (("out", wirer.ref(out, label)),)
+        if isinstance(out, Items):
+            pairs = [(_output_name(v, label), v) for v in out]
+        else:
+            pairs = list(named_values(out, "out").items())
+        names = [n for n, _ in pairs]
+        if not names or len(set(names)) != len(names):
+            rule = "outputs must have different names"
+            raise out.mark.error(rule, value=", ".join(names) or "none", node=label, hint="Write out: {name: node}.")
+        return tuple((name, wirer.ref(v, label)) for name, v in pairs)
+
+    # ---- nodes -----------------------------------------------------------------------------------------------------
+
+    def _member(
+        self, name: str, node: Table, place: _Place, inputs: tuple[str, ...], path: str
+    ) -> tuple[Member, list[tuple[str, Apply]]]:
+        """A node without its wiring, and what has to be wired: one apply, or one for each alternative."""
+        kind = _kind_of(node, path)
+        inner = _Place(place.definitions, place.scope, path)
+        mark = node.mark
+        merge, weights, initial = _node_words(node, path, self.registry)
+        if "equations" in node:
+            raise node.keys["equations"].error("`equations` is not part of the language yet", node=path)
+        if kind == "op":
+            apply, options = self._op(name, node, inner)
+        elif kind == "choose":
+            _only(name, node, ("choose",), path)
+            # A single body hands its inputs on; a node among others has those that its `from` names.
+            default = inputs if name == "" else _named_inputs(node.get("from"))
+            apply, options = self._choose(node, inner, default)
+        elif kind == "repeat":
+            _only(name, node, ("repeat", "times", "tie"), path)
+            apply = read_repeat(node, path, inner.scope, lambda v, label, i=inputs: self._turn(v, inner, label, i))
+            options = [("", apply)]
+        else:
+            _only(name, node, ("nodes", *BODY_KEYS), path)
+            inner_table = _without(node, NODE_KEYS)
+            graph = self.body(inner_table, inner, name, _named_inputs(node.get("from")))
+            apply = self._use(graph, {}, {}, inner, path)
+            options = [("", apply)]
+        return Member(name, mark, apply, (), merge, weights, initial), options
+
+    def _turn(self, value: Located, place: _Place, label: str, inputs: tuple[str, ...]) -> Graph:
+        """What a repeat repeats: a definition or op by name, or a body."""
+        if isinstance(value, Leaf):
+            found = self.definition(name_of(value, "what is repeated"), place.definitions, value.mark)
+            return found or self.body(value, place, str(value.value), ("in",))
+        return self.body(value, place, label, ("in",))
+
+    def _choose(self, node: Table, place: _Place, inputs: tuple[str, ...]) -> tuple[Apply, list[tuple[str, Apply]]]:
+        value = node.entries["choose"]
+        found: dict[str, Located] = {}
+        if isinstance(value, Table):
+            found = dict(value.entries)
+        elif isinstance(value, Items):
+            for item in value:
+                name = name_of(item, "an alternative")
+                if name in found:
+                    raise item.mark.error("the alternatives of a choice must differ", value=f"`{name}` twice")
+                found[name] = item
+        if not found:
+            rule = "`choose` must have at least one alternative"
+            raise value.mark.error(rule, value="none", node=place.path or None)
+        options = []
+        for name, body in found.items():
+            if not IDENTIFIER.fullmatch(name):
+                rule = "the name of an alternative has letters, digits and _"
+                raise body.mark.error(rule, value=f"`{name}`", node=place.path or None)
+            inner = _Place(place.definitions, place.scope, join(place.path, name))
+            graph = self.body(body, inner, name, inputs)
+            options.append((name, self._use(graph, {}, {}, inner, inner.path)))
+        return self._alternatives(options, "", value.mark, place.path), options
+
+    def _alternatives(self, options: list[tuple[str, Apply]], suffix: str, mark: Mark, path: str) -> Choose:
+        outputs = options[0][1].outputs
+        for name, apply in options:
+            if apply.outputs != outputs and (len(outputs) > 1 or len(apply.outputs) > 1):
+                rule = f"all alternatives must have the same outputs, and the first has {', '.join(outputs)}"
+                raise mark.error(rule, value=f"`{name}` with {', '.join(apply.outputs)}", node=path or None)
+        domain = Categorical(tuple(name for name, _ in options))
+        return Choose(domain, {}, suffix, outputs if len(outputs) > 1 else ("out",))
+
+    def _op(self, name: str, node: Table, place: _Place) -> tuple[Apply, list[tuple[str, Apply]]]:
+        value = node.entries["op"]
+        if not isinstance(value, Table):
+            apply = self._applied(name_of(value, "`op`"), value.mark, name, node, place)
+            return apply, [("", apply)]
+        value.only(("choose",), "an open `op`")
+        names = value.entries["choose"]
+        if not isinstance(names, Items) or not len(names):
+            raise names.mark.error("`choose` at `op` must list at least one op", value="none", node=place.path)
+        options: list[tuple[str, Apply]] = []
+        for item in names:
+            op = name_of(item, "an op")
+            if op in dict(options):
+                raise item.mark.error("the options of a choice must differ", value=f"`{op}` twice", node=place.path)
+            options.append((op, self._applied(op, item.mark, name, node, place)))
+        return self._alternatives(options, ".op", names.mark, place.path), options
+
+    def _applied(self, op: str, mark: Mark, name: str, node: Table, place: _Place) -> Apply:
+        """The op or definition called `op` with the settings of the node."""
+        graph = self.definition(op, place.definitions, mark)
+        if graph is None and op not in self.registry:
+            known = [*place.definitions.names(), *self.registry]
+            near = nearest(op, known)
+            raise mark.error("`op` must name an op or a definition", value=f"`{op}`", near=near, node=place.path)
+        words = ("op", *NODE_KEYS, "into", *(BODY_KEYS if name == "" else ()))
+        given = {k: v for k, v in node.entries.items() if k not in words}
+        known = tuple(graph.params) if graph else tuple(s.name for s in self.registry[op].settings)
+        for key in given:
+            if key not in known:
+                rule = f"`{op}` has the settings {', '.join(known) or 'none'}"
+                near = nearest(key, [*known, *words])
+                raise node.keys[key].error(rule, value=f"`{key}`", near=near, node=place.path or None)
+        values = {k: value_of(v, place.scope, f"`{k}`") for k, v in given.items()}
+        marks = {k: node.keys[k] for k in given}
+        if graph is None:
+            return self._primitive(self.registry[op], values, marks, node, place)
+        if "into" in node:
+            rule = "`into` names the outputs of an op; a definition names its own with `out:`"
+            raise node.keys["into"].error(rule, node=place.path)
+        return self._use(graph, values, marks, place, place.path)
+
+    def _use(
+        self, graph: Graph, values: Mapping[str, Value], marks: Mapping[str, Mark], place: _Place, path: str
+    ) -> Use:
+        seen = place.scope.all()
+        shown = [k for k in graph.params if isinstance(graph.params[k], Pick) and k not in values]
+        shown += [k for k, v in values.items() if _is_open(v, seen)]
+        return Use(graph, dict(values), tuple(k for k in graph.params if k in shown))
+
+    def _primitive(
+        self, spec: OpSpec, values: dict[str, Value], marks: dict[str, Mark], node: Table, place: _Place
+    ) -> OpApply:
+        settings = {s.name: s for s in spec.settings}
+        outputs = spec.outputs
+        if "into" in node:
+            outputs = _into(node.entries["into"], place.path)
+            if "parts" in settings and "parts" not in values:
+                values["parts"] = Const(len(outputs), node.keys["into"])
+        for key, value in values.items():
+            fits_setting(value, settings[key], place.path)
+        missing = [s.name for s in spec.settings if s.required and s.name not in values]
+        if missing:
+            rule = f"op `{spec.name}` needs the setting `{missing[0]}`"
+            near = [n for k in node.keys for n in nearest(k, missing)]
+            raise node.mark.error(rule, value="none", near=near, node=place.path or None)
+        seen = place.scope.all()
+        shown = tuple(k for k, v in values.items() if _is_open(v, seen))
+        bound = None
+        if all(isinstance(v, Const) for v in values.values()):
+            try:
+                bound = self.binder.bind(spec, {k: v.value for k, v in values.items() if isinstance(v, Const)})
+            except RuleError as error:
+                raise at(marks.get(error.setting or "", node.mark), error, place.path) from None
+        return OpApply(spec, values, bound, outputs, shown, marks)
+
+    def _wire(self, member: Member, node: Table, options: list[tuple[str, Apply]], wirer: Wirer, path: str) -> None:
+        """Connects the node, each alternative by its own ports."""
+        wired: list[Option] = []
+        for name, apply in options:
+            ports, what = _ports(apply, name)
+            merges = member.merge is not None
+            if merges and all(p.many for p in ports):
+                raise node.keys["merge"].error(f"{what} takes many edges and needs no `merge`", node=path)
+            inputs = wirer.wire(node.get("from"), ports, what, node.mark, path, member.merge)
+            wired.append(Option(apply, inputs))
+        if isinstance(member.apply, Choose):
+            member.apply.options.update(zip((n for n, _ in options), wired, strict=True))
+        else:
+            member.inputs = wired[0].inputs
+
+
+# ---- small words -----------------------------------------------------------------------------------------------------
+
+
+def _as_body(value: Located, label: str) -> Table:
+    if isinstance(value, Leaf) and isinstance(value.value, str):
+        return Table({"op": value}, {"op": value.mark}, value.mark)
+    if not isinstance(value, Table):
+        rule = f"`{label}` must be a mapping with one of {', '.join(KINDS[:-1])}"
+        raise value.mark.error(rule, value="a list" if isinstance(value, Items) else f"`{value.text}`")
+    return value
+
+
+def _kind_of(table: Table, node: str) -> str:
+    kinds = [k for k in KINDS if k in table]
+    if len(kinds) == 1:
+        if kinds[0] == "equations":
+            raise table.keys["equations"].error("`equations` is not part of the language yet", node=node or None)
+        return kinds[0]
+    near = [n for key in table.keys for n in nearest(key, KINDS)]
+    found = " and ".join(f"`{k}`" for k in kinds) or (", ".join(f"`{k}`" for k in table.keys) or "nothing")
+    rule = f"a node or body has one of {', '.join(KINDS[:-1])}"
+    raise table.mark.error(rule, value=found, near=near, node=node or None)
+
+
+def _only(name: str, node: Table, words: tuple[str, ...], path: str) -> None:
+    known = dict.fromkeys((*words, *NODE_KEYS, *(BODY_KEYS if name == "" else ())))
+    node.only(known, f"`{path or 'graph'}`")
+
+
+def _without(table: Table, words: tuple[str, ...]) -> Table:
+    keep = [k for k in table.keys if k not in words]
+    return Table({k: table.entries[k] for k in keep}, {k: table.keys[k] for k in keep}, table.mark)
+
+
+def _input_names(value: Located) -> tuple[str, ...]:
+    names = tuple(name_of(v, "an input") for v in value) if isinstance(value, Items) else (name_of(value, "an input"),)
+    if not names or len(set(names)) != len(names):
+        raise value.mark.error("`in` must list different names", value=", ".join(names) or "none")
+    return names
+
+
+def _named_inputs(value: Located | None) -> tuple[str, ...]:
+    """The inputs of a body written in place: those that its `from` names, else `in`."""
+    if isinstance(value, Table) and value.entries and not ("choose" in value or "any_of" in value):
+        return tuple(value.entries)
+    return ("in",)
+
+
+def _output_name(value: Located, label: str) -> str:
+    text = value.value if isinstance(value, Leaf) else None
+    if not isinstance(text, str):
+        raise value.mark.error("`out` lists names of nodes", value="something else", node=label)
+    return text.split("[")[0].strip().split(".")[-1]
+
+
+def _into(value: Located, path: str) -> tuple[str, ...]:
+    names = tuple(name_of(v, "an output") for v in value) if isinstance(value, Items) else ()
+    if not names or len(set(names)) != len(names):
+        raise value.mark.error("`into` must list different names", value=", ".join(names) or "none", node=path)
+    return names
+
+
+def _node_words(node: Table, path: str, registry: Registry) -> tuple[str | None, str | None, str | None]:
+    """`merge`, `weights` and `init` of a node."""
+    out: list[str | None] = []
+    for key, options in (("merge", ("add", "concat")), ("weights", ()), ("init", ("zero", "learned"))):
+        value = node.get(key)
+        if value is None:
+            out.append(None)
+            continue
+        name = name_of(value, f"`{key}`")
+        if options and (name not in options or (key == "merge" and name not in registry)):
+            rule = f"`{key}` must be one of {', '.join(options)}"
+            raise value.mark.error(rule, value=f"`{name}`", near=nearest(name, options), node=path)
+        out.append(name)
+    return out[0], out[1], out[2]
+
+
+def _ports(apply: Apply, name: str) -> tuple[tuple[Port, ...], str]:
+    """What an apply can be connected to, and what errors call it."""
+    if isinstance(apply, OpApply):
+        return apply.spec.ports, f"op `{apply.spec.name}`"
+    if isinstance(apply, Use):
+        return tuple(Port(i) for i in apply.graph.inputs), f"`{apply.graph.label}`"
+    if isinstance(apply, Choose):
+        raise AssertionError("alternatives are wired one by one")
+    graph = next(iter(apply.patterns.values()))[0]
+    return tuple(Port(i) for i in graph.inputs), f"a repeat of `{graph.label}`"
+
+
+def _is_open(value: Value, names: Scope | Mapping[str, bool]) -> bool:
+    if isinstance(value, Pick):
+        return True
+    if not isinstance(value, Name):
+        return False
+    return (names.all() if isinstance(names, Scope) else names).get(value.name, False)
+
+
+def _depth(apply: Apply) -> int:
+    if isinstance(apply, Use):
+        return apply.graph.depth
+    if isinstance(apply, Choose):
+        return max((_depth(o.apply) for o in apply.options.values()), default=0)
+    if isinstance(apply, OpApply):
+        return 0
+    return max(g.depth for pattern in apply.patterns.values() for g in pattern)
+
+
+def _no_certain_cycle(graph: Graph, path: str) -> None:
+    """Refuses a cycle without a delay whose edges are fixed and whose nodes are ops; the walk finds all others."""
+    edges = {
+        i: [e.target for port in m.inputs for e in port.edges if isinstance(e, Ref) and not e.delay and e.target >= 0]
+        for i, m in enumerate(graph.members)
+        if isinstance(m.apply, OpApply)
+    }
+    indegree = dict.fromkeys(edges, 0)
+    for i, sources in edges.items():
+        edges[i] = [s for s in sources if s in edges]
+        indegree[i] = len(edges[i])
+    readers: dict[int, list[int]] = {i: [] for i in edges}
+    for i, sources in edges.items():
+        for s in sources:
+            readers[s].append(i)
+    ready = [i for i, n in indegree.items() if not n]
+    while ready:
+        done = ready.pop()
+        indegree.pop(done)
+        for reader in readers[done]:
+            indegree[reader] -= 1
+            if not indegree[reader]:
+                ready.append(reader)
+    if indegree:
+        walk, here = [], next(iter(indegree))
+        while here not in walk:
+            walk.append(here)
+            here = next(s for s in edges[here] if s in indegree)
+        names = [graph.members[i].name for i in reversed([*walk[walk.index(here) :], here])]
+        mark = graph.members[here].mark
+        rule = "every cycle must carry a delay"
+        hint = f'Write "{names[0]}[t-1]" at one of its edges.'
+        raise mark.error(rule, value=f"`{' → '.join(names)}`", node=join(path, graph.members[here].name), hint=hint)

@@ -1,0 +1,75 @@
+"""Definitions from files: those that are known to every space, and what else stands in a space's own file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from archsearch.graph.compiler import Definitions
+from archsearch.graph.reader import Document, Items, Leaf, Located, Mark, Table, load
+from archsearch.graph.values import named_values
+
+__all__ = ["elsewhere", "shipped"]
+
+
+def shipped(paths: Iterable[Path]) -> Definitions | None:
+    """The `define:` entries of all files together.
+
+    Raises:
+        FileError: a file that cannot be read, a key beside `define`, a name that two files define.
+    """
+    files = tuple((str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in paths)
+    return _shipped(files) if files else None
+
+
+@lru_cache(maxsize=16)
+def _shipped(files: tuple[tuple[str, int, int], ...]) -> Definitions:
+    entries: dict[str, Located] = {}
+    keys: dict[str, Mark] = {}
+    for path, _, _ in files:
+        root = load(path).root
+        if not isinstance(root, Table):
+            raise root.mark.error("a file of definitions must be a YAML mapping", value="something else")
+        root.only(("version", "name", "summary", "define"), "a file of definitions")
+        define = root.get("define")
+        for name, body in named_values(define, "define").items():
+            assert isinstance(define, Table)
+            if name in keys:
+                rule = "two shipped definitions must not share a name"
+                raise define.keys[name].error(rule, value=f"`{name}`, also in {keys[name].file}")
+            entries[name], keys[name] = body, define.keys[name]
+    return Definitions(entries, keys)
+
+
+def elsewhere(document: Document) -> dict[str, str]:
+    """The names of all nodes of a file, and in words where each stands."""
+    found: dict[str, str] = {}
+    if isinstance(document.root, Table):
+        for key in ("define", "graph"):
+            part = document.root.get(key)
+            if key == "define" and isinstance(part, Table):
+                for name, body in part.entries.items():
+                    found.setdefault(name, "`define`, as a definition")
+                    found.update({n: f"`{name}`" for n in _node_names(body)})
+            elif part is not None:
+                found.update({n: "the graph" for n in _node_names(part)})
+    return found
+
+
+def _node_names(value: Located) -> Iterator[str]:
+    """Names under any `nodes:`, however deep."""
+    stack: list[Located] = [value]
+    seen: set[int] = set()
+    while stack:
+        here = stack.pop()
+        if isinstance(here, Leaf) or id(here) in seen:
+            continue
+        seen.add(id(here))
+        if isinstance(here, Items):
+            stack.extend(here)
+            continue
+        nodes = here.get("nodes")
+        if isinstance(nodes, Table):
+            yield from nodes.entries
+        stack.extend(here.entries.values())

@@ -1,0 +1,188 @@
+"""Types of the nodes of a plan, at given sizes.
+
+A delayed edge may come from a node whose type is not known yet. It is first taken to have the type of what its body is
+fed, and if that does not fit, of its neighbours on the port; then types are inferred again with what came out, until
+nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from archsearch.errors import FileError, RuleError
+from archsearch.graph.binding import Binder, Bound, Typing
+from archsearch.graph.plan import Deferred, FlatNode, Plan
+from archsearch.graph.types import ValueType
+from archsearch.graph.values import at
+
+__all__ = ["Inference", "infer"]
+
+MAX_PASSES = 8
+
+Scale = Mapping[str, int | float]
+
+
+class Inference:
+    """The types of a plan at one scale.
+
+    Args:
+        typings: of each node, in the plan's order.
+        bounds: the op of each node with its settings.
+        input_type: of the graph's input.
+    """
+
+    __slots__ = ("bounds", "input_type", "plan", "scale", "typings")
+
+    def __init__(self, plan: Plan, scale: Scale, input_type: ValueType) -> None:
+        self.plan, self.scale, self.input_type = plan, scale, input_type
+        self.typings: list[Typing] = []
+        self.bounds: list[Bound] = []
+
+    def params(self) -> int:
+        """Trained numbers of one copy: of the nodes that the output depends on, learned initial values included."""
+        alive, shared, total = self.plan.alive(), set(), 0
+        late = self.plan.late() if self.plan.delayed else frozenset()
+        for i, (node, typing) in enumerate(zip(self.plan.nodes, self.typings, strict=True)):
+            size = typing.params
+            if node.initial == "learned" and i in late:
+                size += sum(t.size for t in typing.types)
+            if not size or not alive[i]:
+                continue
+            if node.weights is not None:
+                if node.weights in shared:
+                    continue
+                shared.add(node.weights)
+            total += size
+        return total
+
+
+def infer(plan: Plan, scale: Scale, binder: Binder, input_type: ValueType) -> Inference:
+    """Infers the types of all nodes.
+
+    Args:
+        scale: the named sizes; input_type: of the graph's input.
+
+    Raises:
+        FileError: an op does not fit its inputs or its settings; delayed edges have no stable type.
+    """
+    run = _Run(plan, scale, binder, input_type)
+    if not plan.delayed:
+        run.once({})
+        return run.result
+    known: dict[tuple[int, int], int] = {}
+    for _ in range(MAX_PASSES):
+        guesses = run.once(known)
+        found = {key: run.result.typings[key[0]].outputs[key[1]] for key in guesses}
+        if found == guesses:
+            return run.result
+        known = found
+    node = plan.nodes[next(k for k in guesses if guesses[k] != found[k])[0]]
+    value = f"{binder.types[guesses[next(k for k in guesses if guesses[k] != found[k])]]}, then others"
+    rule = "the type of a value on a cycle must be the same from turn to turn"
+    raise node.mark().error(rule, value=value, node=node.name, hint="Say `width:` at an op on the cycle.")
+
+
+class _Run:
+    def __init__(self, plan: Plan, scale: Scale, binder: Binder, input_type: ValueType) -> None:
+        self.plan, self.scale, self.binder, self.input_type = plan, scale, binder, input_type
+        self.input = binder.intern(input_type)
+        self.guesses: dict[tuple[int, int], int] = {}
+        self.known: Mapping[tuple[int, int], int] = {}
+        self.result = Inference(plan, scale, input_type)
+
+    def once(self, known: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], int]:
+        """One pass; `known` are types of the last pass. Gives the types that were taken for values not there yet."""
+        self.known, self.guesses = known, {}
+        self.result = Inference(self.plan, self.scale, self.input_type)
+        typings, bounds = self.result.typings, self.result.bounds
+        for node in self.plan.nodes:
+            bound = node.bound or self.bind(node)
+            try:
+                typing = bound.typing(self.key(node))
+            except RuleError as error:
+                typing = self.again(node, bound, error)
+            if len(typing.outputs) != len(node.apply.outputs):
+                raise _outputs(node, typing)
+            typings.append(typing)
+            bounds.append(bound)
+        return self.guesses
+
+    def key(self, node: FlatNode) -> tuple[int | None, ...]:
+        """The interned types of a node's edges, ports flattened, `None` for what is not connected."""
+        typings = self.result.typings
+        count = len(typings)
+        key: list[int | None] = []
+        for port in node.inputs:
+            if not port:
+                key.append(None)
+            for target, output, _ in port:
+                if 0 <= target < count:
+                    key.append(typings[target].outputs[output])
+                else:
+                    key.append(self.input if target < 0 else self.guess(target, output, node))
+        return tuple(key)
+
+    def guess(self, target: int, output: int, node: FlatNode) -> int:
+        """The type of a value that this pass has not reached."""
+        where = (target, output)
+        if where not in self.guesses:
+            self.guesses[where] = self.known[where] if where in self.known else self.fed(node)
+        return self.guesses[where]
+
+    def fed(self, node: FlatNode) -> int:
+        """The type of the first input of the body of `node`, as far as it is known."""
+        target, output, _ = node.frame.inputs[0]
+        if 0 <= target < len(self.result.typings):
+            return self.result.typings[target].outputs[output]
+        return self.input if target < 0 else self.known.get((target, output), self.input)
+
+    def again(self, node: FlatNode, bound: Bound, error: RuleError) -> Typing:
+        """A second try where a guessed type did not fit: with the type of another edge of the node."""
+        count = len(self.result.typings)
+        edges = [v for port in node.inputs for v in port]
+        unsure = [(t, o) for t, o, _ in edges if t >= count and (t, o) not in self.known]
+        sure = [k for k, (t, _, _) in zip(self.key(node), edges, strict=False) if t < count and k is not None]
+        if unsure and sure:
+            for where in unsure:
+                self.guesses[where] = sure[0]
+            try:
+                return bound.typing(self.key(node))
+            except RuleError:
+                pass
+        raise at(node.mark(error.setting), error, node.name) from None
+
+    def bind(self, node: FlatNode) -> Bound:
+        """The op with settings that depend on a width or on `scale`."""
+        assert node.deferred is not None
+        values = {}
+        for name, value in node.deferred.items():
+            try:
+                values[name] = self.value(value, node)
+            except RuleError as error:
+                mark = value.mark if isinstance(value, Deferred) and value.mark else node.mark(name)
+                raise at(mark, error, node.name) from None
+        try:
+            return self.binder.bind(node.apply.spec, values)
+        except RuleError as error:
+            raise at(node.mark(error.setting), error, node.name) from None
+
+    def value(self, value: Any, node: FlatNode) -> Any:
+        if not isinstance(value, Deferred):
+            return value
+        if value.expression is not None:
+            return value.expression(lambda n: self.value(value.names[n], node))
+        if value.name:
+            return self.scale[value.name]
+        target, output, _ = value.frame.inputs[0]
+        if target >= len(self.result.typings):
+            return self.binder.types[self.guess(target, output, node)].width
+        interned = self.input if target < 0 else self.result.typings[target].outputs[output]
+        return self.binder.types[interned].width
+
+
+def _outputs(node: FlatNode, typing: Typing) -> FileError:
+    count, named = len(typing.outputs), len(node.apply.outputs)
+    spec = node.apply.spec.name
+    rule = f"op `{spec}` gives {count} outputs, so `into` must name {count}"
+    return node.mark("into").error(rule, value=f"{named}", node=node.name)
