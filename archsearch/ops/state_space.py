@@ -57,7 +57,7 @@ class S4dCore(Op):
     """Diagonal state-space model with a fixed step for each feature."""
 
     state: int = setting(16, low=1, help="complex modes of a feature, each standing for a conjugate pair")
-    init: str = setting("linear", options=("linear", "inverse"), help="frequencies: S4D-Lin or S4D-Inv")
+    frequencies: str = setting("linear", options=("linear", "inverse"), help="where they start: S4D-Lin or S4D-Inv")
 
     def infer(self, x: ValueType) -> ValueType:
         return vector(self.name, "x", x)
@@ -67,7 +67,7 @@ class S4dCore(Op):
         return (
             param("log_dt", (x.width,), uniform(math.log(1e-3), math.log(1e-1)), lr_mult=_SLOW, decay=False),
             param("log_rate", modes, constant(math.log(0.5)), lr_mult=_SLOW, decay=False),
-            param("frequency", modes, _frequencies(self.init), lr_mult=_SLOW, decay=False),
+            param("frequency", modes, _frequencies(self.frequencies), lr_mult=_SLOW, decay=False),
             param("c", (*modes, 2), normal(math.sqrt(0.5))),
             param("skip", (x.width,), normal(1.0), decay=False),
         )

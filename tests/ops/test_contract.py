@@ -24,7 +24,7 @@ CASES = [
     Case("lstm_core"),
     Case("lstm_core", {"width": 5}),
     Case("s4d_core"),
-    Case("s4d_core", {"state": 5, "init": "inverse"}),
+    Case("s4d_core", {"state": 5, "frequencies": "inverse"}),
     Case("short_conv"),
     Case("short_conv", {"kernel": 1, "bias": False}),
     Case("short_conv", {"kernel": 2 * TIME}),

@@ -78,9 +78,9 @@ def test_without_rotary_attention_that_sees_all_has_no_order() -> None:
     close(z.flip(2), y, "output of the reversed sequence")
 
 
-@pytest.mark.parametrize("init", ["linear", "inverse"])
-def test_s4d_equals_the_sum_over_its_complex_modes(init: str) -> None:
-    w, (x,), (y,) = one_copy(Case("s4d_core", {"state": 6, "init": init}))
+@pytest.mark.parametrize("frequencies", ["linear", "inverse"])
+def test_s4d_equals_the_sum_over_its_complex_modes(frequencies: str) -> None:
+    w, (x,), (y,) = one_copy(Case("s4d_core", {"state": 6, "frequencies": frequencies}))
     dt = w["log_dt"].double().exp()[:, None]
     a = torch.complex(-w["log_rate"].double().exp(), w["frequency"].double())
     gain = torch.view_as_complex(w["c"].detach().double()) * (torch.exp(dt * a) - 1) / a
