@@ -100,10 +100,7 @@ class _Check:
         made: list[tuple[str, str]] = []
 
         def choose(path: str, domain: Domain) -> Any:
-            if path in wanted:
-                value = wanted[path]
-            else:
-                value = otherwise(path, domain) if otherwise else first(domain)
+            value = wanted[path] if path in wanted else (otherwise or _first)(path, domain)
             made.append((path, repr(list(value) if isinstance(value, tuple) else value)))
             return value
 
@@ -139,6 +136,6 @@ def probes(domain: Domain) -> list[Any]:
             return [w for i, w in enumerate(ordered) if w not in ordered[:i]]
 
 
-def first(domain: Domain) -> Any:
-    """The value that stands for a domain where nothing else is asked for."""
+def _first(path: str, domain: Domain) -> Any:
+    """The chooser of walks that ask for something else."""
     return probes(domain)[0]

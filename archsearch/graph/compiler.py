@@ -20,7 +20,6 @@ from archsearch.graph.template import (
     Choose,
     Const,
     Graph,
-    Input,
     Member,
     Name,
     OpApply,
@@ -133,7 +132,7 @@ class Compiler:
     def body(
         self, value: Located, place: _Place, label: str, inputs: tuple[str, ...], *, new_scope: bool = False
     ) -> Graph:
-        """A body: `{nodes: ...}`, or a single `{op: ...}`, `{choose: ...}`, `{repeat: ...}`; text is short for an op."""
+        """A body: `{nodes: ...}`, or a single `{op: ...}`, `{choose: ...}`, `{repeat: ...}`; a bare name is an op."""
         table = _as_body(value, label)
         kind = _kind_of(table, label)
         if "in" in table:
@@ -164,7 +163,7 @@ class Compiler:
 
     def _names(self, table: Table, graph: Graph, scope: Scope) -> None:
         """`params:` and `choices:` of a body."""
-        for key, target in (("params", graph.params), ("choices", graph.choices)):
+        for key in ("params", "choices"):
             for name, value in named_values(table.get(key), key).items():
                 mark = table.entries[key].keys[name]  # type: ignore[union-attr]
                 if name in scope.names or name in RESERVED:
@@ -173,10 +172,11 @@ class Compiler:
                 if key == "choices":
                     if not isinstance(value, Table):
                         raise value.mark.error(f"`choices` holds open choices, as {name}: {{choose: [1, 2]}}")
-                    target[name] = pick_of(value, f"`{name}`")  # type: ignore[assignment]
+                    graph.choices[name] = pick_of(value, f"`{name}`")
+                    scope.names[name] = True
                 else:
-                    target[name] = value_of(value, scope, f"`{name}`")  # type: ignore[assignment]
-                scope.names[name] = _is_open(target[name], scope)
+                    graph.params[name] = value_of(value, scope, f"`{name}`")
+                    scope.names[name] = _is_open(graph.params[name], scope)
 
     def _nodes(self, table: Table, label: str) -> dict[str, Table]:
         table.only(("nodes", *BODY_KEYS), f"`{label}`")
@@ -242,7 +242,7 @@ class Compiler:
             apply, options = self._choose(node, inner, default)
         elif kind == "repeat":
             _only(name, node, ("repeat", "times", "tie"), path)
-            apply = read_repeat(node, path, inner.scope, lambda v, label, i=inputs: self._turn(v, inner, label, i))
+            apply = read_repeat(node, path, inner.scope, lambda v, label: self._turn(v, inner, label))
             options = [("", apply)]
         else:
             _only(name, node, ("nodes", *BODY_KEYS), path)
@@ -252,7 +252,7 @@ class Compiler:
             options = [("", apply)]
         return Member(name, mark, apply, (), merge, weights, initial), options
 
-    def _turn(self, value: Located, place: _Place, label: str, inputs: tuple[str, ...]) -> Graph:
+    def _turn(self, value: Located, place: _Place, label: str) -> Graph:
         """What a repeat repeats: a definition or op by name, or a body."""
         if isinstance(value, Leaf):
             found = self.definition(name_of(value, "what is repeated"), place.definitions, value.mark)
@@ -273,7 +273,7 @@ class Compiler:
         if not found:
             rule = "`choose` must have at least one alternative"
             raise value.mark.error(rule, value="none", node=place.path or None)
-        options = []
+        options: list[tuple[str, Apply]] = []
         for name, body in found.items():
             if not IDENTIFIER.fullmatch(name):
                 rule = "the name of an alternative has letters, digits and _"
@@ -313,8 +313,7 @@ class Compiler:
         """The op or definition called `op` with the settings of the node."""
         graph = self.definition(op, place.definitions, mark)
         if graph is None and op not in self.registry:
-            known = [*place.definitions.names(), *self.registry]
-            near = nearest(op, known)
+            near = nearest(op, [*place.definitions.names(), *self.registry])
             raise mark.error("`op` must name an op or a definition", value=f"`{op}`", near=near, node=place.path)
         words = ("op", *NODE_KEYS, "into", *(BODY_KEYS if name == "" else ()))
         given = {k: v for k, v in node.entries.items() if k not in words}

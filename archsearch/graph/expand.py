@@ -200,9 +200,9 @@ class _Walk:
             vals = []
             for e in port.edges:
                 if e.__class__ is EdgeChoice:
-                    picked = self.ask(join(path, e.path), e.domain, frame, e.mark)  # type: ignore[union-attr]
+                    picked = self.ask(join(path, e.path), e.domain, frame, e.mark)
                     for text in picked if isinstance(picked, list) else (picked,):
-                        r = e.refs[text]  # type: ignore[union-attr]
+                        r = e.refs[text]
                         vals.append(self.edge(r.target, r.output, r.delay, frame, mark))
                 else:
                     vals.append(self.edge(e.target, e.output, e.delay, frame, mark))  # type: ignore[union-attr]
@@ -329,7 +329,8 @@ class _Walk:
             raise apply.times.mark.error(rule, value=repr(times), node=name or None)
         pattern = apply.patterns[below]
         several = len({g.label for g in pattern}) > 1
-        current, outputs, groups = list(inputs), (), []
+        current, groups = list(inputs), []
+        outputs: tuple[Val, ...] = ()
         for turn in range(int(times)):
             graph = pattern[turn % len(pattern)]
             tied = "each", graph.label if several else ""

@@ -51,9 +51,9 @@ def elsewhere(document: Document) -> dict[str, str]:
             if key == "define" and isinstance(part, Table):
                 for name, body in part.entries.items():
                     found.setdefault(name, "`define`, as a definition")
-                    found.update({n: f"`{name}`" for n in _node_names(body)})
+                    found.update(dict.fromkeys(_node_names(body), f"`{name}`"))
             elif part is not None:
-                found.update({n: "the graph" for n in _node_names(part)})
+                found.update(dict.fromkeys(_node_names(part), "the graph"))
     return found
 
 

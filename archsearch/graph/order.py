@@ -164,7 +164,7 @@ def components(count: int, sources: Callable[[int], list[int]]) -> list[list[int
                 if work:
                     low[work[-1][0]] = min(low[work[-1][0]], low[node])
                 if low[node] == index[node]:
-                    component = []
+                    component: list[int] = []
                     while not component or component[-1] != node:
                         component.append(stack.pop())
                         on_stack[component[-1]] = False

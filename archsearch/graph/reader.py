@@ -99,11 +99,12 @@ class Document:
 
     def find(self, *keys: str) -> Mark:
         """The place of the value at a path of keys, or of the deepest part of it that exists."""
-        here, mark = self.root, self.root.mark
+        here: Located = self.root
+        mark = here.mark
         for key in keys:
             if not isinstance(here, Table) or key not in here:
                 break
-            here, mark = here.entries[key], here.keys[key]
+            mark, here = here.keys[key], here.entries[key]
         return mark
 
 

@@ -24,8 +24,8 @@ from archsearch.graph.files import elsewhere, shipped
 from archsearch.graph.flat import architecture
 from archsearch.graph.header import FACTS, Header, read_header
 from archsearch.graph.infer import Inference, infer
-from archsearch.graph.options import OpenChoice, open_choices
 from archsearch.graph.opspec import Registry
+from archsearch.graph.options import OpenChoice, open_choices
 from archsearch.graph.plan import Plan
 from archsearch.graph.reader import Document, load, parse
 from archsearch.graph.size import SpaceSize, size
@@ -235,7 +235,7 @@ class SearchSpace:
             return found[value].params()
 
         try:
-            value = solve(count, match.params, start=int(self.scale[match.by]))
+            value = solve(count, match.params, start=int(self.scale[match.by]), name=match.by)
             count(value)
         except RuleError as error:
             if first and not found:

@@ -132,7 +132,8 @@ class Wirer:
     def ref(self, value: Located, node: str = "") -> Ref:
         """What `h`, `s.k`, `"h[t-1]"` refer to; raises `FileError`."""
         text = value.value if isinstance(value, Leaf) else None
-        found = _REF.fullmatch(text.strip()) if isinstance(text, str) else None
+        text = text.strip() if isinstance(text, str) else ""
+        found = _REF.fullmatch(text)
         if found is None:
             shown = f"`{value.text}`" if isinstance(value, Leaf) else "a list or a mapping"
             rule = 'an edge must be the name of a node, as `x`, `s.k` or `"h[t-1]"`'
@@ -143,7 +144,7 @@ class Wirer:
             return Ref(slot, self._output(slot, name, output, value, node), delay)
         if name in self.inputs and not output:
             return Ref(-1 - self.inputs.index(name), 0, delay)
-        raise self._unknown(name, text or "", value, node)
+        raise self._unknown(name, text, value, node)
 
     def _output(self, slot: int, name: str, output: str, value: Located, node: str) -> int:
         outputs = self.outputs(slot)
