@@ -1,4 +1,4 @@
-"""Recurrent cores with torch's fused loops: the input projection belongs to them, the output projection does not.
+"""Recurrent cores: the input projection belongs to them, the output projection does not.
 
 Gates are stacked in one matrix in the order of `torch.nn.GRU` and `torch.nn.LSTM`, so that weights can be exchanged.
 """
@@ -13,6 +13,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from archsearch.kernels.dispatch import gru_in_one_loop
+from archsearch.kernels.gru import gru
 from archsearch.ops.base import (
     Context,
     Cost,
@@ -80,6 +82,11 @@ def _parameters(w: Weights) -> list[Tensor]:
     return [w["input"], w["hidden"], w["input_bias"], w["hidden_bias"]]
 
 
+def _keeps() -> bool:
+    """What torch calls `train`: whether cuDNN keeps what a backward pass needs. There is no dropout here."""
+    return torch.is_grad_enabled()
+
+
 def _initial(w: Weights, x: Tensor) -> Tensor:
     return x.new_zeros(1, x.shape[0], w["hidden"].shape[-1])
 
@@ -103,8 +110,14 @@ class GruCore(_Gated):
         n = self.width or x.width
         return Cost(flops=6 * n * (x.width + n) + 11 * n, state_bytes=4 * n, span=time)
 
+    def forward(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
+        if gru_in_one_loop(x.device, x.shape[1] * w["hidden"].shape[-1]):
+            return gru(x, *_parameters(w))
+        out: Tensor = super().forward(w, x, ctx=ctx)
+        return out
+
     def forward_one(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
-        return torch.gru(x, _initial(w, x), _parameters(w), True, 1, 0.0, ctx.training, False, True)[0]
+        return torch.gru(x, _initial(w, x), _parameters(w), True, 1, 0.0, _keeps(), False, True)[0]
 
     def start(self, w: Weights, batch: int, x: ValueType) -> State:
         return {"h": self._zeros(w, batch)}
@@ -135,7 +148,7 @@ class LstmCore(_Gated):
 
     def forward_one(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
         zero = _initial(w, x)
-        return torch.lstm(x, [zero, zero], _parameters(w), True, 1, 0.0, ctx.training, False, True)[0]
+        return torch.lstm(x, [zero, zero], _parameters(w), True, 1, 0.0, _keeps(), False, True)[0]
 
     def start(self, w: Weights, batch: int, x: ValueType) -> State:
         return {"h": self._zeros(w, batch), "c": self._zeros(w, batch)}
