@@ -1,10 +1,10 @@
 """A canonical order of the vertices of a coloured graph that has symmetries.
 
-Individualisation and refinement as in McKay and Piperno 2014 (Practical graph isomorphism II), made small by two
-observations that fit graphs of networks: where a partition is equitable, edges to a vertex that is alone in its cell and
-edges from a whole cell to a whole cell say nothing, and without them the graph falls into pieces that can be ordered one
-by one and then sorted. Parallel heads are such pieces and need no branching at all. What still branches is one piece at a
-time, once per orbit of the symmetries found so far.
+Individualisation and refinement as in McKay and Piperno 2014 (Practical graph isomorphism II), made small by an
+observation that fits graphs of networks: where a partition is equitable, the edges from a vertex to all of a cell say
+nothing, and without them the graph falls into pieces, which can be ordered one by one and then sorted. Parallel heads are
+such pieces and need no branching at all. What still branches is one piece at a time, once per orbit of the symmetries
+found so far.
 """
 
 from __future__ import annotations

@@ -55,9 +55,9 @@ def digest(architecture: Architecture, registry: Registry) -> str:
     return hashlib.blake2b(normal_form(architecture, registry).encode(), digest_size=8).hexdigest()
 
 
-# ---- order -------------------------------------------------------------------------------------------------------------
-# A colour is a number that depends on the graph around a vertex and not on its name. Colours only order the vertices, so
-# that two that collide by chance cost time and never correctness.
+# ---- order --------------------------------------------------------------------------------------------------------
+# A colour is a number that depends on the graph around a vertex and not on its name. Colours only order the vertices:
+# two that collide by chance cost time and never correctness.
 
 
 def _colours_from_above(graph: Skeleton) -> tuple[list[int], list[int]]:
@@ -88,7 +88,7 @@ def _colours_from_below(graph: Skeleton, above: Sequence[int]) -> list[int]:
                 seen[u] += _mix(above[v] + tag + _READ_LATE)
                 seen[v] += _mix(above[u] + tag)
     seen[graph.output[0]] += _mix(graph.output[1] + _OUTPUT)
-    colours = above[:] if isinstance(above, list) else list(above)
+    colours = list(above)
     for v in reversed(graph.live):
         h = above[v] + seen[v] * _C
         h = (h ^ (h >> 31)) * _B & _MASK
@@ -126,7 +126,7 @@ def _order_with_ties(graph: Skeleton, ranks: dict[int, tuple[int, int]]) -> list
     return [v for v in order if v < graph.size]
 
 
-# ---- text --------------------------------------------------------------------------------------------------------------
+# ---- text ---------------------------------------------------------------------------------------------------------
 
 
 def _head(architecture: Architecture, registry: Registry, graph: Skeleton) -> list[str]:

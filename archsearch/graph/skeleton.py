@@ -196,7 +196,7 @@ class _Reading:
             seen.add(s.node)
             inner = self.passing[s.node]
             if s.delay and (self._learned(s.node) or self._learned(inner.node)):
-                break
+                return s
             s = Source(inner.node, inner.output, inner.delay + s.delay)
         # A ring of nothing but identities has no end to resolve to.
         return source if s.node in seen else s
