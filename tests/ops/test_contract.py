@@ -41,6 +41,10 @@ CASES = [
 ]
 
 
+WORDS = {"choose", "from", "init", "into", "merge", "op", "repeat", "tie", "times", "weights"}
+"""What the language itself says of a node; a setting of that name could not be given."""
+
+
 def test_every_op_has_a_case() -> None:
     assert {c.name for c in CASES} == set(op_classes()) == set(registry())
 
@@ -75,4 +79,5 @@ def test_an_op_is_documented(name: str) -> None:
     cls, spec = op_classes()[name], registry()[name]
     assert spec.summary.endswith(".") and cls.equation
     assert all(s.help for s in spec.settings)
+    assert not WORDS & {s.name for s in spec.settings}
     assert [s.name for s in spec.settings] == [f.name for f in fields(cls)]  # type: ignore[arg-type]
