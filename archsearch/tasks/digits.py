@@ -31,7 +31,7 @@ class Digits(Task):
     paper: ClassVar[str] = "Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, doi:10.24432/C50P49"
     metric: ClassVar[str] = "accuracy"
     maximize: ClassVar[bool] = True
-    training: ClassVar[Mapping[str, Any]] = {"steps": 400, "batch": 32, "learning_rates": (3e-3,)}
+    training: ClassVar[Mapping[str, Any]] = {"steps": 600, "batch": 32, "learning_rates": (3e-3,)}
 
     patch: int = setting(2, low=1, high=8, help="pixels along the side of a patch: 1, 2, 4 or 8")
     seed: int = setting(0, low=0, help="of the split: three fifths to train on, one fifth each to validate and test")

@@ -24,6 +24,8 @@ from archsearch.tasks.settings import setting
 
 __all__ = ["InContextRecall"]
 
+DRAW = 1024
+
 
 @dataclass(frozen=True)
 class InContextRecall(Task):
@@ -124,7 +126,9 @@ def _distinct(task: InContextRecall, count: int) -> Tensor:
     generator = torch.Generator().manual_seed(task.seed)
     rows = torch.empty(0, task.length + 1, dtype=torch.int64)
     for _ in range(20):
-        rows = torch.cat([rows, _draw(task, count, generator)])
+        # In draws of one size, or the first rows would depend on how many follow.
+        missing = -(-(count - len(rows)) // DRAW)
+        rows = torch.cat([rows, *(_draw(task, DRAW, generator) for _ in range(missing))])
         rows = rows[_first_of_each(rows[:, :-1])]
         if len(rows) >= count:
             return rows[:count]

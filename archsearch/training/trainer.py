@@ -30,6 +30,7 @@ from archsearch.graph import analysis
 from archsearch.graph.architecture import Architecture
 from archsearch.ops.base import Op
 from archsearch.ops.registry import registry
+from archsearch.tasks import contract
 from archsearch.tasks.base import Scores
 from archsearch.tasks.registry import make
 from archsearch.training import devices, results
@@ -75,6 +76,7 @@ class Trainer:
         devices.reset_peak(self.device)
         self.precision = devices.autocast(self.device, self.settings.dtype)
         self.task = make(job.task, job.task_settings)
+        contract.check(self.task)
         self.judge = Judge(
             self.task,
             self.device,

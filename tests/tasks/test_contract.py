@@ -1,0 +1,151 @@
+"""What every task promises; each shipped task passes as a parameter."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, get_args
+
+import pytest
+import torch
+
+from archsearch.tasks import contract
+from archsearch.tasks.base import Split, Task
+from archsearch.tasks.digests import row_hashes
+from archsearch.tasks.registry import make, names, task_class
+from archsearch.training.measurement import TrainingSettings
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+CHANGED: dict[str, dict[str, Any]] = {
+    "in_context_recall": {
+        "vocabulary": 8,
+        "length": 64,
+        "examples_train": 1000,
+        "examples_validation": 500,
+        "examples_test": 500,
+        "targets": "all",
+        "solved_at": 0.9,
+        "seed": 1,
+    },
+    "byte_language_model": {"length": 64},
+    "digits": {"patch": 4, "seed": 1},
+}
+
+
+@pytest.fixture(params=names())
+def task(request: pytest.FixtureRequest) -> Task:
+    return make(request.param, {})
+
+
+def test_is_a_frozen_dataclass_with_words_for_people(task: Task) -> None:
+    assert dataclasses.is_dataclass(task)
+    assert task_class(task.name) is type(task), "a shipped task is named like its file"
+    assert task.summary.endswith(".")
+    assert task.metric
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        task.length = 3  # type: ignore[misc]
+
+
+def test_recommends_training_settings_that_exist(task: Task) -> None:
+    assert task.training
+    TrainingSettings(**task.training)
+
+
+def test_settings_are_plain_and_make_an_equal_task(task: Task) -> None:
+    assert make(task.name, task.settings()) == task
+
+
+def test_data_are_what_input_and_output_promise(task: Task) -> None:
+    contract.check(task)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_same_settings_give_the_same_bits(task: Task, split: Split) -> None:
+    first = task.examples(split)
+    forget_caches(task)
+    again = make(task.name, task.settings()).examples(split)
+    assert torch.equal(first.inputs, again.inputs)
+    assert torch.equal(first.targets, again.targets)
+    assert (first.mask is None and again.mask is None) or torch.equal(first.mask, again.mask)
+
+
+def test_the_splits_share_no_example(task: Task) -> None:
+    train, validation, test = (row_hashes(task.examples(split)) for split in SPLITS)
+    assert not train & validation
+    assert not train & test
+    assert not validation & test
+
+
+def test_every_setting_changes_the_digest(task: Task) -> None:
+    changed = CHANGED[task.name]
+    assert set(changed) == set(task.settings()), "each setting needs a value to change to here"
+    digests = [make(task.name, {key: value}).digest() for key, value in changed.items()] + [task.digest()]
+    assert len(set(digests)) == len(digests)
+    assert all(len(d) == 16 and int(d, 16) >= 0 for d in digests)
+    assert make(task.name, {}).digest() == task.digest()
+
+
+def test_chance_is_what_the_frequencies_of_the_targets_give(task: Task) -> None:
+    """The judge itself scores a candidate that always answers with the log frequencies of the training targets."""
+    train, validation = task.examples("train"), task.examples("validation")
+    counted = train.targets if train.mask is None else train.targets[train.mask]
+    if train.targets.ndim == 2 and train.mask is None:
+        counted = train.targets[:, 0]
+    counts = counted.flatten().bincount(minlength=task.output.size).double() + 1.0
+    logits = (counts / counts.sum()).log().float()
+    outputs = logits.expand(1, *validation.targets.shape, -1)
+    score, _, count = task.judge(outputs, validation.targets, validation.mask)
+    assert float(score / count) == pytest.approx(task.chance, rel=0.02)
+
+
+def test_chance_lies_short_of_the_ceiling(task: Task) -> None:
+    best = task.ceiling if task.ceiling is not None else (1.0 if task.maximize else 0.0)
+    assert (best > task.chance) == task.maximize
+    if task.solved is not None:
+        assert (task.solved > task.chance) == task.maximize
+
+
+def test_the_judge_adds_up_over_batches_and_copies(task: Task) -> None:
+    e = task.examples("validation")
+    rows = slice(0, 12)
+    targets, mask = e.targets[rows], None if e.mask is None else e.mask[rows]
+    outputs = torch.randn(3, *targets.shape, task.output.size, generator=torch.Generator().manual_seed(0))
+    whole = task.judge(outputs, targets, mask)
+    parts = [
+        task.judge(outputs[:, part], targets[part], None if mask is None else mask[part])
+        for part in (slice(0, 5), slice(5, 12))
+    ]
+    for total, a, b in zip(whole, *parts, strict=True):
+        assert total.shape == (3,)
+        assert total.dtype == torch.float64
+        torch.testing.assert_close(total, a + b, rtol=1e-6, atol=0.0)
+    alone = task.judge(outputs[1:2], targets, mask)
+    for total, one in zip(whole, alone, strict=True):
+        torch.testing.assert_close(total[1:2], one, rtol=1e-6, atol=0.0)
+
+
+def test_the_judge_knows_a_perfect_candidate(task: Task) -> None:
+    e = task.examples("validation")
+    outputs = 100.0 * torch.nn.functional.one_hot(e.targets[:8], task.output.size).float().unsqueeze(0)
+    mask = None if e.mask is None else e.mask[:8]
+    score, loss, count = task.judge(outputs, e.targets[:8], mask)
+    assert float(score / count) == pytest.approx(1.0 if task.maximize else 0.0)
+    assert float(loss) == pytest.approx(0.0)
+    assert int(count) == (e.targets[:8].numel() if mask is None else int(mask.sum()))
+
+
+def test_a_task_per_step_must_be_causal(task: Task) -> None:
+    assert task.causal == (task.output.per == "steps")
+
+
+def test_chance_of_bytes_is_their_entropy() -> None:
+    assert 0.0 < make("byte_language_model", {}).chance < math.log2(256)
+
+
+def forget_caches(task: Task) -> None:
+    """Makes a task draw its data again."""
+    import sys
+
+    for value in vars(sys.modules[type(task).__module__]).values():
+        if hasattr(value, "cache_clear"):
+            value.cache_clear()
