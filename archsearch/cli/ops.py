@@ -1,12 +1,15 @@
-"""`archsearch ops list|show`."""
+"""`archsearch ops list|show`: the ops that are written in Python, and the definitions that are written in YAML."""
 
 from __future__ import annotations
 
+import textwrap
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from archsearch.cli.common import as_json, print_json, print_pairs, table
+from archsearch.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from archsearch.graph.opspec import OpSpec, Setting
@@ -23,32 +26,49 @@ def ops() -> None:
 @click.option("--family", help="Only ops of this family.")
 @as_json
 def list_ops(family: str | None, as_json: bool) -> None:
-    """List all ops by family."""
-    from archsearch.errors import UnknownNameError
+    """List all ops by family; the definitions are the shipped blocks, which any file can copy and change."""
     from archsearch.ops.registry import registry
 
-    found = list(registry().values())
-    families = {s.family for s in found}
+    rows = [_data(s) for s in registry().values()]
+    rows += [
+        {"name": d.name, "family": "definition", "summary": f"written in YAML, {d.path}", "path": d.path}
+        for d in definitions().values()
+    ]
+    families = {r["family"] for r in rows}
     if family is not None and family not in families:
         raise UnknownNameError("family", family, families)
-    kept = [s for s in found if family in (None, s.family)]
+    kept = [r for r in rows if family in (None, r["family"])]
     if as_json:
-        print_json([_data(s) for s in kept])
+        print_json(kept)
     else:
-        table([(s.name, s.family, s.summary) for s in kept])
+        table([(r["name"], r["family"], r["summary"]) for r in kept])
 
 
 @ops.command()
 @click.argument("name")
 @as_json
 def show(name: str, as_json: bool) -> None:
-    """Show one op: ports, settings, equation, paper."""
+    """Show one op: ports, settings, equation, paper; or the text of a definition."""
     from archsearch.ops.registry import op_class, registry
 
+    blocks = definitions()
+    if name in blocks:
+        block = blocks[name]
+        if as_json:
+            print_json({"name": name, "family": "definition", "path": block.path, "text": block.text})
+        else:
+            click.echo(f"# {block.path}\n{block.text}")
+        return
+    if name not in registry():
+        raise UnknownNameError("op", name, [*registry(), *blocks])
     spec, equation = registry()[name], op_class(name).equation
     if as_json:
         print_json({**_data(spec), "equation": equation})
-        return
+    else:
+        _print(spec, equation)
+
+
+def _print(spec: OpSpec, equation: str) -> None:
     click.echo(f"{spec.name}: {spec.summary}\n")
     ports = [p.name + ("..." if p.many else "") + (" (optional)" if p.optional else "") for p in spec.ports]
     flags = [("mixes time", spec.mixes_time), ("commutative", spec.commutative)]
@@ -65,6 +85,34 @@ def show(name: str, as_json: bool) -> None:
     if spec.settings:
         click.echo("\nSettings")
         table([setting_text(s) for s in spec.settings])
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A shipped block: its name, its file, and its text as it stands there."""
+
+    name: str
+    path: str
+    text: str
+
+
+def definitions() -> dict[str, Definition]:
+    """The blocks that every space knows, by name."""
+    from archsearch import content
+    from archsearch.graph.reader import Table, load
+
+    found = {}
+    for path in content.block_files():
+        root = load(path).root
+        define = root.get("define") if isinstance(root, Table) else None
+        if not isinstance(define, Table):
+            continue
+        lines = path.read_text(encoding="utf-8").splitlines()
+        starts = [mark.line - 1 for mark in define.keys.values()]
+        for name, start, end in zip(define.keys, starts, [*starts[1:], len(lines)], strict=True):
+            text = textwrap.dedent("\n".join(lines[start:end])).rstrip()
+            found[name] = Definition(name, str(path), text)
+    return found
 
 
 def _data(spec: OpSpec) -> dict[str, Any]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from archsearch.cli.common import as_json, note, print_json, table
+from archsearch.errors import UserError
 
 if TYPE_CHECKING:
-    from archsearch.graph.space import SearchSpace
+    from archsearch.graph.check import CheckReport
+    from archsearch.graph.space import Sample, SearchSpace
 
 __all__ = ["spaces"]
 
@@ -50,9 +53,22 @@ def check(space: str, samples: int | None, seed: int, as_json: bool) -> None:
     found = _read(space)
     report = found.check(seed=seed) if samples is None else found.check(samples=samples, seed=seed)
     if as_json:
-        print_json({"name": found.name, "path": str(found.path), **_fields(report)})
+        mistakes = [str(m) for m in report.mistakes]
+        print_json({"name": found.name, "path": str(found.path), **asdict(report), "mistakes": mistakes})
     else:
-        click.echo(f"{found.path}: {report}")
+        _print_report(str(found.path), report)
+    if not report.ok:
+        click.get_current_context().exit(UserError.exit_code)
+
+
+def _print_report(path: str, report: CheckReport) -> None:
+    for mistake in report.mistakes:
+        note(f"Error: {mistake}")
+    missed = report.alternatives - report.covered
+    said = f"{len(report.mistakes)} mistakes" if report.mistakes else "no mistake"
+    click.echo(f"{path}: {said} in {report.walks} combinations, {report.refused} of them refused by require or match.")
+    if missed:
+        click.echo(f"{missed} of {report.alternatives} alternatives are in no architecture that is not refused.")
 
 
 @spaces.command()
@@ -75,7 +91,7 @@ def sample(space: str, count: int, seed: int, length: int, as_json: bool) -> Non
     table(lines, head=("hash", "params", "FLOPs/tok", "architecture"))
 
 
-def _described(space: SearchSpace, drawn: Any, length: int) -> dict[str, Any]:
+def _described(space: SearchSpace, drawn: Sample, length: int) -> dict[str, Any]:
     from archsearch.graph.analysis import facts
     from archsearch.graph.line import one_line
     from archsearch.graph.normal import digest
@@ -118,13 +134,6 @@ def size(space: str, as_json: bool) -> None:
     found = _read(space)
     counted = found.size()
     if as_json:
-        print_json({"name": found.name, **_fields(counted)})
+        print_json({"name": found.name, **asdict(counted)})
     else:
         click.echo(str(counted))
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    """A dataclass as plain JSON data."""
-    from dataclasses import asdict
-
-    return {k: list(v) if isinstance(v, tuple | set | frozenset) else v for k, v in asdict(value).items()}

@@ -1,0 +1,139 @@
+import json
+
+import pytest
+
+TINY = """
+version: 1
+name: tiny
+summary: One choice.
+graph:
+  nodes:
+    act: {op: {choose: [tanh, relu]}, from: in}
+    out: {op: rms_norm, from: act}
+scale: {width: 8}
+"""
+
+
+def listed(result):
+    return {row["name"]: row for row in json.loads(result.stdout)}
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("spaces", "hybrid"), ("ops", "linear"), ("tasks", "digits"), ("agents", "random_search")]
+)
+def test_lists_hold_what_is_shipped_with_a_summary_each(call, kind, name):
+    found = listed(call(kind, "list", "--json"))
+    assert name in found
+    assert all(row["summary"] for row in found.values())
+    shown = call(kind, "list").stdout
+    assert all(other in shown for other in found)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("spaces", "check", "hybird"), "Unknown search space `hybird`. Did you mean `hybrid`"),
+        (("spaces", "sample", "nowhere.yaml"), "nothing there"),
+        (("spaces", "size", "/"), "a folder"),
+        (("ops", "show", "liner"), "Did you mean `linear`"),
+        (("ops", "list", "--family", "atention"), "Did you mean `attention`"),
+        (("tasks", "show", "digit"), "Did you mean `digits`"),
+        (("agents", "show", "random_serch"), "Did you mean `random_search`"),
+        (("spaces", "lst"), "No such command"),
+        (("spaces", "sample", "hybrid", "--count", "0"), "x>=1"),
+    ],
+)
+def test_bad_input_exits_2_and_says_why(call, args, message):
+    assert message in call(*args, code=2).stderr
+
+
+def test_an_op_shows_its_ports_and_settings(call):
+    shown = call("ops", "show", "softmax_attention").stdout
+    assert "q, k, v" in shown
+    assert "heads" in shown
+    data = json.loads(call("ops", "show", "softmax_attention", "--json").stdout)
+    assert [p["name"] for p in data["inputs"]] == ["q", "k", "v"]
+
+
+def test_a_definition_shows_its_text_and_nothing_of_the_next(call):
+    shown = call("ops", "show", "gru").stdout
+    assert "gru_core" in shown
+    assert "lstm" not in shown
+    assert json.loads(call("ops", "show", "lstm", "--json").stdout)["text"].startswith("lstm:")
+
+
+def test_a_task_shows_its_scale_and_settings(call):
+    data = json.loads(call("tasks", "show", "in_context_recall", "--json").stdout)
+    assert data["metric"] == "accuracy"
+    assert 0 < data["chance"] < 1
+    assert "length" in {s["name"] for s in data["settings"]}
+    assert "chance" in call("tasks", "show", "digits").stdout
+
+
+def test_an_agent_shows_its_settings(call):
+    data = json.loads(call("agents", "show", "random_search", "--json").stdout)
+    assert data["path"].endswith("random_search.py")
+    assert not {"self", "space", "seed", "maximize"} & {s["name"] for s in data["settings"]}
+
+
+def test_a_sound_space_is_checked(call, tiny):
+    assert "no mistake" in call("spaces", "check", tiny).stdout
+    assert json.loads(call("spaces", "check", tiny, "--json").stdout)["covered"] == 2
+
+
+def test_a_mistake_in_one_alternative_is_found_with_its_place(call, tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(
+        """
+version: 1
+define:
+  half: {choose: {a: {op: tanh}, b: {op: softmax_attention, heads: 3, from: {q: in, k: in, v: in}}}}
+graph:
+  nodes:
+    out: {op: half, from: in}
+scale: {width: 8}
+"""
+    )
+    result = call("spaces", "check", str(path), code=2)
+    assert "wrong.yaml:4" in result.stderr
+    assert "heads=3" in result.stderr
+
+
+def test_samples_are_told_apart_and_come_again_with_the_seed(call, tiny):
+    rows = json.loads(call("spaces", "sample", tiny, "-n", "12", "--json").stdout)
+    assert {value for r in rows for value in r["decisions"].values()} == {"tanh", "relu"}
+    assert len({r["hash"] for r in rows}) == 2
+    assert call("spaces", "sample", tiny).stdout == call("spaces", "sample", tiny).stdout
+
+
+def test_a_space_is_drawn(call, tiny):
+    result = call("spaces", "draw", tiny, "--seed", "3")
+    assert "rms_norm" in result.stdout
+    assert "--seed 3" in result.stderr
+    assert json.loads(call("spaces", "draw", tiny, "--json").stdout)["picture"]
+
+
+def test_a_space_is_counted(call, tiny):
+    assert call("spaces", "size", tiny).stdout.strip() == "2"
+    assert json.loads(call("spaces", "size", tiny, "--json").stdout)["count"] == 2
+
+
+def test_doctor_says_what_is_there_and_changes_nothing(call, results_folder):
+    data = json.loads(call("doctor", "--json").stdout)
+    assert data["devices"][0].startswith("cpu")
+    assert data["packages"]["torch"]
+    assert str(results_folder) in data["results"]
+    assert "Nothing is missing." in call("doctor").stdout
+    assert not results_folder.exists()
+
+
+def test_doctor_names_what_is_missing(call, monkeypatch):
+    monkeypatch.setattr("archsearch.cli.doctor.PACKAGES", ("torch", "no_such_package"))
+    assert "Missing: no_such_package." in call("doctor").stdout
