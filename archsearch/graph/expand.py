@@ -9,7 +9,7 @@ Names of nodes and paths of decisions are two things: alternative `attention` of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from archsearch.errors import RuleError
 from archsearch.graph.architecture import Group
@@ -63,6 +63,14 @@ def expand(
         FileError: the decisions break a rule of the language: a cycle without a delay, say.
     """
     return _Walk(choices, scale, chooser, binder, registry).run(graph)
+
+
+class Paths(NamedTuple):
+    """The name of a node, the path of its decisions, and of its weights where they are shared."""
+
+    name: str
+    path: str
+    weights: str | None
 
 
 class _Walk:
@@ -228,18 +236,22 @@ class _Walk:
             option = apply.options[picked]
             apply, inputs, inner = option.apply, option.inputs, join(path, picked)
         if isinstance(apply, OpApply):
-            return self.op(apply, inputs, member, frame, (name or "out", path, weights))
+            return self.op(apply, inputs, member, frame, Paths(name or "out", path, weights))
+        given: dict[str, Any] = {}
         if isinstance(apply, Use):
             given = {k: self.value(v, frame, join(path, k)) for k, v in apply.arguments.items()}
-        else:
-            assert isinstance(apply, Repeat)
-            given = {}
         ports = self.edges(inputs, frame, path, member.mark)
         merged = tuple(self.merged(p, i, member, frame, name, len(ports)) for i, p in zip(inputs, ports, strict=True))
+        paths = Paths(name, inner, weights)
         if isinstance(apply, Use):
-            outputs, group = self.use(apply, given, merged, frame, (name, inner, weights))
+            body = self.instance(apply.graph, paths, merged, member, frame)
+            body.given = apply.arguments
+            groups = self.inside(body, given)
+            shown = tuple((k, body.values[k]) for k in apply.shown if not isinstance(body.values[k], Deferred))
+            outputs, group = self.outputs(body), _group(apply.graph, name, groups, shown)
         else:
-            outputs, group = self.repeat(apply, merged, member, frame, (name, inner, weights))
+            assert isinstance(apply, Repeat)
+            outputs, group = self.repeat(apply, paths, merged, member, frame)
         if member.initial is not None:
             self.initialise(outputs, member.initial)
         return outputs, group
@@ -250,7 +262,7 @@ class _Walk:
         inputs: tuple[Input, ...],
         member: Member,
         frame: Frame,
-        paths: tuple[str, str, str | None],
+        paths: Paths,
     ) -> tuple[tuple[Val, ...], Group]:
         name, path, weights = paths
         values: dict[str, Any] | None = None
@@ -298,69 +310,66 @@ class _Walk:
         own = join(name, "in", port.port if ports > 1 else "")
         return (self.add(FlatNode(own, member, apply, frame, (vals,), None)), 0, 0)
 
-    def use(
-        self,
-        apply: Use,
-        given: Mapping[str, Any],
-        inputs: tuple[Val, ...],
-        frame: Frame,
-        paths: tuple[str, str, str | None],
-    ) -> tuple[tuple[Val, ...], Group]:
-        """An instance of a graph. A body that is a single op shows as that op."""
-        graph, (name, path, weights) = apply.graph, paths
-        inner = Frame(graph, name, path, weights, inputs, None if graph.scope else frame, frame.tied)
-        for key, default in graph.params.items():
-            inner.values[key] = given[key] if key in given else self.value(default, inner, join(path, key))
-        groups = self.body(inner)
-        shown = tuple((k, inner.values[k]) for k in apply.shown if not isinstance(inner.values[k], Deferred))
-        return self.outputs(inner), _group(graph, name, groups, shown)
+    def instance(self, graph: Graph, paths: Paths, inputs: tuple[Val, ...], member: Member, frame: Frame) -> Frame:
+        """A frame for a graph that `member` of `frame` holds, without its parameters."""
+        inner = Frame(graph, *paths, inputs, None if graph.scope else frame, frame.tied)
+        inner.caller = frame
+        if graph.scope:
+            inner.at = member.mark
+        return inner
+
+    def inside(self, inner: Frame, given: Mapping[str, Any]) -> tuple[Group, ...]:
+        """Gives a frame its parameters and walks it."""
+        for key, default in inner.graph.params.items():
+            inner.values[key] = given[key] if key in given else self.value(default, inner, join(inner.path, key))
+        return self.body(inner)
 
     def repeat(
-        self, apply: Repeat, inputs: tuple[Val, ...], member: Member, frame: Frame, paths: tuple[str, str, str | None]
+        self, apply: Repeat, paths: Paths, inputs: tuple[Val, ...], member: Member, frame: Frame
     ) -> tuple[tuple[Val, ...], Group]:
         """Turn after turn, outputs carried to inputs."""
-        name, path, weights = paths
-        base, below = path, ""
+        path, below = paths.path, ""
         if apply.domain is not None:
             below = self.ask(join(path, "repeat"), apply.domain, frame, member.mark)
-        times = self.constant(apply.times, frame, join(path, "times"), "`times`")
-        if not is_count(times):
-            rule = f"`times` must be a whole number from 1 to {MAX_TIMES:,}: a repeat of 0 is no repeat"
-            raise apply.times.mark.error(rule, value=repr(times), node=name or None)
         pattern = apply.patterns[below]
         several = len({g.label for g in pattern}) > 1
         current, groups = list(inputs), []
         outputs: tuple[Val, ...] = ()
-        for turn in range(int(times)):
+        for turn in range(self.times(apply, paths, frame)):
             graph = pattern[turn % len(pattern)]
-            tied = "each", graph.label if several else ""
-            turn_path = join(base, below, *(tied if apply.tie != "none" else (turn,)))
-            turn_weights = join(weights, turn) if weights is not None else None
-            if apply.tie == "weights":
-                turn_weights = join(weights if weights is not None else name, *tied)
-            inner = Frame(
-                graph,
-                join(name, turn),
-                turn_path,
-                turn_weights,
-                tuple(current),
-                None if graph.scope else frame,
-                frame.tied or apply.tie != "none",
-            )
-            for key, default in graph.params.items():
-                inner.values[key] = self.value(default, inner, join(turn_path, key))
-            groups.append(_group(graph, inner.name, self.body(inner), ()))
+            inner = self.instance(graph, _turn(paths, below, turn, apply.tie, several and graph.label),
+                                  tuple(current), member, frame)  # fmt: skip
+            inner.tied = frame.tied or apply.tie != "none"
+            groups.append(_group(graph, inner.name, self.inside(inner, {}), ()))
             outputs = self.outputs(inner)
             for i, c in enumerate(apply.carried):
                 if c is not None:
                     current[i] = outputs[c]
         label = "+".join(dict.fromkeys(g.label for g in pattern))
-        return outputs, Group(name, "repeat", label, (), tuple(groups))
+        return outputs, Group(paths.name, "repeat", label, (), tuple(groups))
+
+    def times(self, apply: Repeat, paths: Paths, frame: Frame) -> int:
+        """How many turns a repeat has."""
+        times = self.constant(apply.times, frame, join(paths.path, "times"), "`times`")
+        if not is_count(times):
+            rule = f"`times` must be a whole number from 1 to {MAX_TIMES:,}: a repeat of 0 is no repeat"
+            raise apply.times.mark.error(rule, value=repr(times), node=paths.name or None)
+        return int(times)
 
     def initialise(self, outputs: tuple[Val, ...], initial: str) -> None:
         for target, _, delay in outputs:
             if isinstance(target, int) and target >= 0 and not delay:
                 self.nodes[target].initial = initial
+
+
+def _turn(paths: Paths, below: str, turn: int, tie: str, label: str | bool) -> Paths:
+    """The paths of one turn; tied turns of one definition share those of decisions, or of weights too."""
+    name, path, weights = paths
+    each = ("each", label or "")
+    inner = join(path, below, *(each if tie != "none" else (turn,)))
+    if tie == "weights":
+        return Paths(join(name, turn), inner, join(name if weights is None else weights, *each))
+    return Paths(join(name, turn), inner, None if weights is None else join(weights, turn))
 
 
 def _group(graph: Graph, name: str, groups: tuple[Group, ...], shown: tuple[tuple[str, Any], ...]) -> Group:

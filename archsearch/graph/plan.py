@@ -5,6 +5,7 @@ The plan of one set of decisions serves any width: `match` infers its types seve
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from archsearch.graph.architecture import Group
 from archsearch.graph.binding import Bound
 from archsearch.graph.expr import Expression
 from archsearch.graph.reader import Mark
-from archsearch.graph.template import Graph, Member, OpApply
+from archsearch.graph.template import Graph, Member, Name, OpApply, Value
 
 __all__ = ["Deferred", "FlatNode", "Frame", "Pending", "Plan", "Val"]
 
@@ -38,9 +39,12 @@ class Frame:
         inputs: what goes in.
         parent: where `$names` that it does not have itself are looked up.
         tied: whether its decisions are those of another turn.
+        caller: the frame of the node that it is an instance for; at: the place of that node; given: its arguments.
     """
 
-    __slots__ = ("graph", "inputs", "name", "outputs", "parent", "path", "tied", "values", "weights")
+    __slots__ = (
+        "at", "caller", "given", "graph", "inputs", "name", "outputs", "parent", "path", "tied", "values", "weights"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -56,6 +60,9 @@ class Frame:
         self.inputs, self.parent, self.tied = inputs, parent, tied
         self.values: dict[str, Any] = {}
         self.outputs: list[tuple[Val, ...] | None] = [None] * len(graph.members)
+        self.caller: Frame | None = None
+        self.at = graph.mark
+        self.given: Mapping[str, Value] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +106,36 @@ class FlatNode:
         self.initial = "zero"
 
     def mark(self, setting: str | None = None) -> Mark:
-        """The place of a setting, or of the node."""
-        return self.apply.marks.get(setting or "", self.member.mark)
+        """The place of a setting, or of the node, in the file of the space.
+
+        A setting that is a parameter of the definition has its place where the parameter was given, and what stands in
+        a shipped definition has the place of the node that uses it.
+        """
+        frame: Frame | None = self.frame
+        mark = self.apply.marks.get(setting or "", self.member.mark)
+        value = self.apply.settings.get(setting or "")
+        while isinstance(value, Name) and frame is not None:
+            holder: Frame | None = frame
+            while holder is not None and value.name not in holder.graph.params:
+                holder = holder.parent
+            if holder is None or value.name not in holder.given:
+                break
+            value, frame = holder.given[value.name], holder.caller
+            mark = value.mark
+        return at_home(mark, frame)
+
+
+def at_home(mark: Mark, frame: Frame | None) -> Mark:
+    """`mark`, or where its file is not that of the space, the place that led there."""
+    home, frames = mark.file, []
+    while frame is not None:
+        frames.append(frame)
+        home, frame = frame.graph.mark.file, frame.caller
+    for inner in frames:
+        if mark.file == home:
+            break
+        mark = inner.at
+    return mark
 
 
 @dataclass(slots=True)
