@@ -112,7 +112,7 @@ def test_agents_propose_and_observe(text: str, tmp_path: Path, module_name: str)
         space.decide(proposal.decisions)
         proposed.append(tuple(sorted(proposal.decisions.items())))
         agent.observe(Result(number, proposal.decisions, "done", score=float(number % 5)))
-    assert len(set(proposed)) > 6
+    assert len(set(proposed)) >= 5
 
 
 @pytest.mark.parametrize("text", blocks("op"))
