@@ -17,7 +17,7 @@ from archsearch.graph.binding import Binder
 from archsearch.graph.domain import Chooser, Domain, Subset, check
 from archsearch.graph.opspec import Registry
 from archsearch.graph.order import settle
-from archsearch.graph.plan import Deferred, FlatNode, Frame, Pending, Plan, Val
+from archsearch.graph.plan import Deferred, FlatNode, Frame, Pending, Plan, Val, at_home
 from archsearch.graph.reader import Mark
 from archsearch.graph.repeats import MAX_TIMES, is_count
 from archsearch.graph.template import (
@@ -130,7 +130,7 @@ class _Walk:
         try:
             return value.expression(names.__getitem__)
         except RuleError as error:
-            raise at(value.mark, error, frame.name) from None
+            raise at(at_home(value.mark, frame), error, frame.name) from None
 
     def lookup(self, name: str, frame: Frame) -> Any:
         """What `$name` stands for in `frame`; a named choice is asked when it is first needed."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from archsearch.errors import FileError, RuleError
 from archsearch.graph.binding import Binder, Bound, Typing
-from archsearch.graph.plan import Deferred, FlatNode, Plan
+from archsearch.graph.plan import Deferred, FlatNode, Plan, at_home
 from archsearch.graph.types import ValueType
 from archsearch.graph.values import at
 
@@ -160,7 +160,7 @@ class _Run:
             try:
                 values[name] = self.value(value, node)
             except RuleError as error:
-                mark = value.mark if isinstance(value, Deferred) and value.mark else node.mark(name)
+                mark = at_home(value.mark, value.frame) if value.mark else node.mark(name)
                 raise at(mark, error, node.name) from None
         try:
             return self.binder.bind(node.apply.spec, values)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from archsearch.errors import FileError
-from archsearch.graph.plan import FlatNode, Pending, Plan, Val
+from archsearch.graph.plan import FlatNode, Frame, Pending, Plan, Val
+from archsearch.graph.reader import Mark
 
 __all__ = ["components", "settle"]
 
@@ -113,10 +114,30 @@ def _endless(nodes: list[FlatNode], stuck: list[int]) -> FileError:
     names = [nodes[i].name for i in cycle]
     if len(names) > 8:
         names = [*names[:4], "…", *names[-3:]]
-    last = nodes[here].name.rpartition(".")[2]
-    hint = f'Write "{last}[t-1]" at one of its edges.'
+    mark, member = _meeting(nodes, here, cycle)
+    hint = f'Write "{member}[t-1]" at one of its edges.'
     rule = "every cycle must carry a delay"
-    return nodes[here].mark().error(rule, value=f"`{' → '.join(names)}`", node=nodes[here].name, hint=hint)
+    return mark.error(rule, value=f"`{' → '.join(names)}`", node=nodes[here].name, hint=hint)
+
+
+def _meeting(nodes: list[FlatNode], here: int, cycle: list[int]) -> tuple[Mark, str]:
+    """Where a cycle is closed: the place and name of the member that holds node `here` in the body around all of it."""
+    shared = set.intersection(*({id(f) for f in _frames(nodes[i])} for i in cycle))
+    mark, name = nodes[here].mark(), nodes[here].member.name
+    for frame in _frames(nodes[here]):
+        if id(frame) in shared:
+            rest = nodes[here].name[len(frame.name) :].removeprefix(".")
+            return mark, rest.partition(".")[0] or name
+        mark = frame.at
+    return mark, name
+
+
+def _frames(node: FlatNode) -> Iterator[Frame]:
+    """The bodies around a node, innermost first."""
+    frame: Frame | None = node.frame
+    while frame is not None:
+        yield frame
+        frame = frame.caller
 
 
 def _check_cycles(plan: Plan) -> None:

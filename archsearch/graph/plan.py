@@ -15,7 +15,7 @@ from archsearch.graph.expr import Expression
 from archsearch.graph.reader import Mark
 from archsearch.graph.template import Graph, Member, Name, OpApply, Value
 
-__all__ = ["Deferred", "FlatNode", "Frame", "Pending", "Plan", "Val"]
+__all__ = ["Deferred", "FlatNode", "Frame", "Pending", "Plan", "Val", "at_home"]
 
 
 class Pending:
