@@ -37,7 +37,7 @@ class SearchSpace(language.SearchSpace):
     """A search space, read with the shipped ops and blocks unless others are handed in."""
 
     @classmethod
-    def read(  # type: ignore[override]
+    def read(
         cls, path: Path | str, registry: Registry | None = None, definitions: Iterable[Path] | None = None
     ) -> SearchSpace:
         """The space in a YAML file, or the shipped one of this name.
@@ -50,7 +50,7 @@ class SearchSpace(language.SearchSpace):
         return super().read(found, registry or _registry(), _blocks(definitions))  # type: ignore[return-value]
 
     @classmethod
-    def parse(  # type: ignore[override]
+    def parse(
         cls,
         text: str,
         registry: Registry | None = None,

@@ -40,7 +40,7 @@ def list_spaces(as_json: bool) -> None:
     if as_json:
         print_json(rows)
     else:
-        table([(r["name"], r["summary"]) for r in rows])
+        table([(s.name, s.summary) for s in found])
 
 
 @spaces.command()

@@ -7,7 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from archsearch.leaderboard.board import Board, sections
 from archsearch.leaderboard.fields import FIELDS, Row
@@ -19,6 +19,22 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "csv_text", "json_text", "markdown_text", "print_tables"]
 
 _LEFT = ("text", "list", "map")
+WIDE = 400
+"""Columns of a table that goes to no terminal."""
+GAP = 2
+FOLDS = ("architecture", "failure", "decisions", "reason")
+FOLDED = 32
+EXPENDABLE = (
+    "seeds",
+    "solved_at",
+    "state_bytes",
+    "search_score",
+    "shrinkage",
+    "pareto",
+    "flops_per_token",
+    "body_params",
+)
+"""What a narrow terminal does without, the first first."""
 
 
 def json_text(boards: Sequence[Board]) -> str:
@@ -68,22 +84,42 @@ def print_tables(
     """Prints boards for a person: as wide as the terminal, or as wide as they like where there is none.
 
     Args:
+        columns: which to show; otherwise those that say something, the less telling ones left out where it is narrow.
         hidden: how many rows were left out, to be said below.
     """
     from rich.console import Console
     from rich.text import Text
 
     stream = file or sys.stdout
-    console = Console(file=stream, width=None if stream.isatty() else 400, highlight=False, soft_wrap=False)
+    console = Console(file=stream, width=None if stream.isatty() else WIDE, highlight=False)
+    left_out: list[str] = []
     for board in boards:
         console.print(Text(_title(board, len(boards)), style="bold"))
         for banner in board.banners:
             console.print(Text(f"! {banner}", style="yellow"))
         for heading, rows in sections(board.rows):
+            names = _names(board, rows, columns)
+            fitting = names if columns else fit(rows, names, console.width)
+            left_out += [n for n in names if n not in fitting and n not in left_out]
             console.print(Text(f"\n{heading}", style="cyan"))
-            console.print(_table(rows, _names(board, rows, columns)))
+            console.print(_table(rows, fitting))
+    console.print()
+    if left_out:
+        console.print(Text(f"Too narrow for {', '.join(left_out)}: --columns chooses.", style="dim"))
     if hidden:
         console.print(Text(f"{hidden} more: --top 0 shows all.", style="dim"))
+
+
+def fit(rows: Sequence[Row], names: Sequence[str], width: int) -> list[str]:
+    """As many of the columns as fit into `width` characters; long texts may be folded to `FOLDED`."""
+    kept = list(names)
+    widths = {n: max(len(FIELDS[n].title), *(len(cell(r, n)) for r in rows)) for n in names}
+    widths |= {n: min(widths[n], FOLDED) for n in names if n in FOLDS}
+    for name in EXPENDABLE:
+        if sum(widths[n] + GAP for n in kept) - GAP <= width:
+            break
+        kept = [n for n in kept if n != name]
+    return kept
 
 
 def _title(board: Board, count: int) -> str:
@@ -100,16 +136,10 @@ def _table(rows: Sequence[Row], names: Sequence[str]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="bold")
     for name in names:
-        field = FIELDS[name]
-        wide = name in ("architecture", "failure", "decisions", "reason")
-        table.add_column(
-            field.title,
-            justify="left" if field.kind in _LEFT else "right",
-            no_wrap=not wide,
-            overflow="fold",
-        )
+        side: Literal["left", "right"] = "left" if FIELDS[name].kind in _LEFT else "right"
+        table.add_column(FIELDS[name].title, justify=side, no_wrap=name not in FOLDS, overflow="fold")
     for row in rows:
         style = "dim" if row["role"] == "control" or row["section"] == "unfinished" else ""
         table.add_row(*(Text(cell(row, n), style=style) for n in names))
