@@ -49,12 +49,9 @@ def _about(name: str) -> dict[str, Any]:
     import inspect
 
     from archsearch import content
-    from archsearch.campaign.agents import agent_class
+    from archsearch.campaign.agents import agent_class, settings_of
 
     kind = agent_class(name)
-    known = ("self", "space", "seed", "maximize")
-    parameters = inspect.signature(kind.__init__).parameters
-    settings = [{"name": n, "default": p.default} for n, p in parameters.items() if n not in known]
+    settings = [{"name": n, "default": p.default} for n, p in settings_of(kind).items()]
     summary = kind.summary or (inspect.getdoc(kind) or "").partition("\n")[0]
-    path = str(content.find("agents", name))
-    return {"name": kind.name or kind.__name__, "summary": summary, "path": path, "settings": settings}
+    return {"name": kind.name, "summary": summary, "path": str(content.find("agents", name)), "settings": settings}

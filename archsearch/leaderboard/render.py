@@ -139,7 +139,9 @@ def _table(rows: Sequence[Row], names: Sequence[str]) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="bold")
     for name in names:
         side: Literal["left", "right"] = "left" if FIELDS[name].kind in _LEFT else "right"
-        table.add_column(FIELDS[name].title, justify=side, no_wrap=name not in FOLDS, overflow="fold")
+        folds = name in FOLDS
+        least = len(FIELDS[name].title) if folds else None
+        table.add_column(FIELDS[name].title, justify=side, no_wrap=not folds, overflow="fold", min_width=least)
     for row in rows:
         style = "dim" if row["role"] == "control" or row["section"] == "unfinished" else ""
         table.add_row(*(Text(cell(row, n), style=style) for n in names))
