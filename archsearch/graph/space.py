@@ -201,6 +201,15 @@ class SearchSpace:
         header = replace(self._header, scale={**self.scale, **scale})
         return SearchSpace(self._document, header, self._graph, self.registry, self._binder)
 
+    def like(self, other: SearchSpace) -> SearchSpace:
+        """The same graph at the sizes of another space, and under its `match`: a control beside what it controls for."""
+        shared = {name: size for name, size in other.scale.items() if name in self.scale}
+        match = other._header.match
+        if match is not None and match.by not in self.scale:
+            match = None
+        header = replace(self._header, scale={**self.scale, **shared}, match=match)
+        return SearchSpace(self._document, header, self._graph, self.registry, self._binder)
+
     # ---- sizes -----------------------------------------------------------------------------------------------------
 
     def _inferred(self, plan: Plan, scale: Mapping[str, int | float]) -> Inference:
