@@ -46,7 +46,8 @@ PY
 }
 
 pip_install() {
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check -c "$ROOT/constraints.txt" "$@"
+    # Of the name of a folder, which an editable install cannot help having.
+    PYTHONWARNINGS="ignore:Editable installation" "$PYTHON" -m pip install --quiet --disable-pip-version-check -c "$ROOT/constraints.txt" "$@"
 }
 
 ensure_env() {
