@@ -34,6 +34,8 @@ class Judge:
         self, task: Task, device: torch.device, *, split: str = "validation", limit: int = 1024, batch: int = 128
     ) -> None:
         self._task, self._device, self._batch, self._limit = task, device, batch, limit
+        # A score is a sum in float64, which Apple's GPUs do not have: there the judge sits on the CPU.
+        self._seat = torch.device("cpu") if device.type == "mps" else device
         self._opens_test = split == "test"
         self._validation = self._first("validation")
         self.train = task.examples("train").to(device)
@@ -55,7 +57,7 @@ class Judge:
     def _first(self, split: Split) -> Examples:
         e = self._task.examples(split)
         mask = None if e.mask is None else e.mask[: self._limit]
-        return Examples(e.inputs[: self._limit], e.targets[: self._limit], mask).to(self._device)
+        return Examples(e.inputs[: self._limit], e.targets[: self._limit], mask).to(self._seat)
 
     @torch.no_grad()
     def _score(self, forward: Forward, examples: Examples) -> Scores:
@@ -63,7 +65,7 @@ class Judge:
         for start in range(0, len(examples), self._batch):
             rows = slice(start, start + self._batch)
             mask = None if examples.mask is None else examples.mask[rows]
-            outputs = forward(examples.inputs[rows])
+            outputs = forward(examples.inputs[rows].to(self._device)).to(self._seat)
             sums.append(torch.stack(self._task.judge(outputs, examples.targets[rows], mask)))
         score, loss, count = torch.stack(sums).sum(0).cpu()
         return Scores((score / count).tolist(), (loss / count).tolist())

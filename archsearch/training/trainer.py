@@ -76,7 +76,7 @@ class Trainer:
         devices.reset_peak(self.device)
         self.precision = devices.autocast(self.device, self.settings.dtype)
         self.task = make(job.task, job.task_settings)
-        contract.check(self.task)
+        contract.check(self.task, ("train", "validation", "test") if self._tests else ("train", "validation"))
         self.judge = Judge(
             self.task,
             self.device,
@@ -117,7 +117,7 @@ class Trainer:
             self._note_dead()
             self._note_scores(self.judge.validate(self._answer))
         self.finished = self.solved or self.step >= self.settings.steps
-        if self.finished and self.job.split == "test":
+        if self.finished and self._tests:
             self._open_test()
         return self._report()
 

@@ -56,7 +56,7 @@ def test_settings_are_plain_and_make_an_equal_task(task: Task) -> None:
 
 
 def test_data_are_what_input_and_output_promise(task: Task) -> None:
-    contract.check(task)
+    contract.check(task, SPLITS)
 
 
 @pytest.mark.parametrize("split", SPLITS)

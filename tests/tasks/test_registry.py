@@ -93,7 +93,7 @@ def test_more_sequences_than_there_are_is_said_when_they_are_drawn() -> None:
 def test_a_file_of_ones_own_is_a_task(tmp_path: Path) -> None:
     path = written(tmp_path, OWN)
     task = make(path, {"length": 5})
-    contract.check(task)
+    contract.check(task, ("train", "validation", "test"))
     assert (task.name, task.length) == ("parity", 5)
     assert task_class(str(path)) is type(task), "the same text is loaded once"
     assert pickle.loads(pickle.dumps(task)) == task, "its module is registered"
@@ -147,4 +147,4 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
 def test_data_that_break_the_contract_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
     task = make(written(tmp_path, OWN.replace(old, new)), {})
     with pytest.raises(ConfigError, match=f"Task `parity`, split train: .*{message}"):
-        contract.check(task)
+        contract.check(task, ("train",))
