@@ -5,9 +5,9 @@
         goes_on = campaign.report(job.key, report)
         campaign.finish(job.key, outcome)
 
-The order of things: controls and candidates at the search's fidelity; then the best again from fresh seeds on the sealed
-test set, with the controls; then the end. Everything that happens is an event first and state second, so that a resumed
-campaign is this one with its events replayed. One thread at a time may call it.
+The order of things: controls and candidates at the search's fidelity; then the best again from fresh seeds on the
+sealed test set, with the controls; then the end. Everything that happens is an event first and state second, so that a
+resumed campaign is this one with its events replayed. One thread at a time may call it.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ class Campaign:
         self._hashes: dict[str, str] = {}
         self._ids: dict[int, str] = {}
         self._barren = 0
+        self._interrupted = False
         self._over = ""  # why no more proposals are asked for: `trials`, `time`, `exhausted`, `error`, `interrupted`
         self._message = ""
         self._deadline = None if config.time is None else clock() + config.time - self._spent()
@@ -128,6 +129,10 @@ class Campaign:
         """
         if self.closed:
             return
+        if self._interrupted and self._over != "interrupted":
+            self._over, self._message = "interrupted", "stopped by hand; resume it to go on"
+            self._ready.clear()
+            self._asker.forget()
         if self._deadline is not None and not self._over and self._clock() >= self._deadline:
             self._stop_asking("time", f"the time of {self.config.time:g} s was over")
         self._ask()
@@ -137,7 +142,7 @@ class Campaign:
     def next(self) -> Job | None:
         """The next job for a worker, or `None` while there is none. Raises `StoreError`."""
         self.tick()
-        if not self._ready or self._over == "interrupted":
+        if not self._ready:
             return None
         name, phase = self._ready.popleft()
         self._attempts[name, phase] += 1
@@ -166,7 +171,7 @@ class Campaign:
         self._store.append(
             "report", key=key, step=report.step, score=report.score, loss=report.loss, seconds=report.seconds
         )
-        if self._over == "interrupted":
+        if self._interrupted:
             running.halted = "interrupt"
         elif self._halving and running.phase == "search" and not self.candidates[running.id].is_control:
             running.halted = "" if self._halving.report(key, report.score) else "scheduler"
@@ -194,15 +199,16 @@ class Campaign:
         self.tick()
 
     def interrupt(self) -> None:
-        """Asks for no more, gives out no more, and lets candidates stop at their next report; can be resumed."""
-        if not self.closed:
-            self._over, self._message = "interrupted", "stopped by hand; resume it to go on"
-            self._ready.clear()
+        """Asks for no more, gives out no more, and lets candidates stop at their next report; can be resumed.
+
+        Only notes it, so that a signal's handler may call it.
+        """
+        self._interrupted = True
 
     # ---- proposals ---------------------------------------------------------------------------------------------------
 
     def _ask(self) -> None:
-        while not self._over:
+        while self._wants_more():
             try:
                 answer = self._asker.answer()
             except AgentError as error:
@@ -212,19 +218,22 @@ class Campaign:
                 self._take(answer)
             if self._asker.admitted >= self.config.trials:
                 self._stop_asking("trials")
-            if self._over:
+            if not self._wants_more():
                 break
             self._asker.ask()
             if not self._asker.answered:  # it thinks, or it is as far ahead as it may be
                 return
         self._asker.forget()
 
+    def _wants_more(self) -> bool:
+        return not self._over
+
     def _take(self, answer: Answer) -> None:
         proposal, blueprint = answer.proposal, answer.blueprint
         if proposal is None:
             self._exhausted("the agent has nothing left to propose")
             return
-        about = {
+        about: dict[str, Any] = {
             "number": answer.number,
             "decisions": dict(blueprint.decisions if blueprint else proposal.decisions),
             "parent": proposal.parent,
@@ -266,7 +275,7 @@ class Campaign:
     def _admit_controls(self, controls: Mapping[str, Blueprint]) -> None:
         for name, blueprint in controls.items():
             if name not in self.candidates and not self._over:
-                nothing = {"parent": None, "parent_id": None, "reason": "", "cost": {}}
+                nothing: dict[str, Any] = {"parent": None, "parent_id": None, "reason": "", "cost": {}}
                 self._admit(
                     name, blueprint, role="control", number=None, agent="", decisions=blueprint.decisions, **nothing
                 )

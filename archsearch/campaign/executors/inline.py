@@ -57,7 +57,7 @@ def _advance(attempt: Attempt, limit: float) -> tuple[Report | None, Outcome | N
 
 @contextmanager
 def _alarm(limit: float) -> Iterator[None]:
-    """Raises `CandidateError("timeout")` inside after `limit` seconds, where signals reach: Python code in the main thread."""
+    """Raises `CandidateError("timeout")` inside after `limit` seconds, where a signal reaches: in the main thread."""
     if limit <= 0 or threading.current_thread() is not threading.main_thread():
         yield
         return

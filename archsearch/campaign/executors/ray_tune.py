@@ -1,9 +1,9 @@
 """Trains candidates in Ray Tune's actors, on this machine or a cluster. The one file that imports Ray.
 
-Tune runs the trials; it decides nothing. A `Searcher` fetches jobs from the desk, a scheduler hands reports over and asks
-whether to go on, a callback watches for the hung and the dead. All three run in Tune's controller, in this process, and an
-exception in one of them would end Tune, so each of them is guarded: the error is kept, the campaign winds down, and `run`
-raises it. What Tune writes goes to a temporary folder: the events are the truth, not Tune's own files.
+Tune runs the trials; it decides nothing. A `Searcher` fetches jobs from the desk, a scheduler hands reports over and
+asks whether to go on, a callback watches for the hung and the dead. All three run in Tune's controller, in this
+process, and an exception in one of them would end Tune, so each of them is guarded: the error is kept, the campaign
+winds down, and `run` raises it. What Tune writes goes to a temporary folder: the events are the truth, not Tune's own files.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import ray
 from ray import tune
@@ -28,12 +28,17 @@ from ray.tune.search import Searcher
 from archsearch.campaign.attempt import TRAINER, Attempt, Outcome, failure_of, load_runner
 from archsearch.campaign.config import CampaignConfig
 from archsearch.campaign.loop import Campaign
-from archsearch.errors import ConfigError
+from archsearch.errors import ArchsearchError, ConfigError
 
-__all__ = ["run"]
+__all__ = ["capacity", "run"]
+
+T = TypeVar("T")
 
 GENERATION: Final = 300
-"""Jobs for one Tuner. The memory of Tune's controller grows with its trials, so a long campaign takes several Tuners."""
+"""Jobs for one Tuner. The memory of Tune's controller grows with its trials: a long campaign takes several Tuners."""
+
+WAKING_SECONDS: Final = 10.0
+"""So long the workers that are up wait for those that are not; a cluster may have fewer than were asked for."""
 
 ENVIRONMENT: Final = {
     "OMP_NUM_THREADS": "1",
@@ -67,12 +72,23 @@ def run(
         ConfigError: there is no cluster at `config.address`.
         StoreError: results can no longer be stored.
     """
-    with _quiet(), _cluster(config), tempfile.TemporaryDirectory(prefix="archsearch-tune-") as scratch:
+    with (
+        _quiet(config.workers or 1),
+        _cluster(config),
+        tempfile.TemporaryDirectory(prefix="archsearch-tune-") as scratch,
+    ):
         while not desk.closed:
             bridge = _Bridge(desk, config, runner, tick)
             _generation(bridge, config, scratch)
             if bridge.error:
                 raise bridge.error
+
+
+def capacity(config: CampaignConfig) -> tuple[int, float]:
+    """Cores and GPUs of the cluster at `config.address`; raises `ConfigError`."""
+    with _quiet(1), _cluster(config):
+        resources = ray.cluster_resources()
+    return int(resources.get("CPU", 1)), float(resources.get("GPU", 0.0))
 
 
 def _generation(bridge: _Bridge, config: CampaignConfig, scratch: str) -> None:
@@ -116,7 +132,7 @@ def _error_of(trial: Any) -> BaseException | None:
         return None
 
 
-class _Candidate(tune.Trainable):  # type: ignore[misc]
+class _Candidate(tune.Trainable):
     """A worker: one job at a time, one rung a step. Only plain data comes in and goes out."""
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -125,13 +141,17 @@ class _Candidate(tune.Trainable):  # type: ignore[misc]
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._attempt = Attempt(new_config["job"], new_config["runner"])
+        job = new_config["job"]
+        self._attempt = job and Attempt(job, new_config["runner"])
         return True
 
     def step(self) -> dict[str, Any]:
+        if self._attempt is None:  # a trial that only brings a worker up
+            time.sleep(0.02)
+            return {"awake": True}
         report, outcome = self._attempt.advance()
         if outcome is not None:
-            del self._attempt  # the model's memory, before the next one is built
+            self._attempt = None  # the model's memory, before the next one is built
             _free_memory()
         return {"said": (report, outcome), "done": outcome is not None}
 
@@ -158,28 +178,37 @@ class _Bridge:
     def __init__(self, desk: Campaign, config: CampaignConfig, runner: str, tick: Callable[[], None]) -> None:
         self.desk, self.config, self.runner, self._tick = desk, config, runner, tick
         self.error: Exception | None = None
-        self.fetched = 0
+        self.workers = config.workers or 1
+        self._fetched = 0
+        self._waking: dict[str, bool] = {}  # trials that bring a worker up, and whether it is there
+        self._awake_by = float("inf")
         self._keys: dict[str, str] = {}  # of the job that a trial runs, by trial id
         self._heard: dict[str, float] = {}  # when a trial was last heard of
         self._overdue: set[str] = set()
 
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
+    def guarded(self, do: Callable[[], T], otherwise: T) -> T:
+        """`do()`, or `otherwise` if it raises; the first error is kept for `run`."""
         try:
-            yield
+            return do()
         except Exception as error:  # noqa: BLE001 - it would end Tune's controller, and the workers with it
             self.error = self.error or error
+            return otherwise
 
-    def fetch(self, trial: str) -> dict[str, Any] | str | None:
+    def fetch(self, trial: str) -> Any:
         """The configuration of a new trial; `None` for not now; `Searcher.FINISHED` when no more will come."""
+        if len(self._waking) < self.workers:
+            # Without this there may never be a second worker: Tune gives a trial that waits for a new one to the first
+            # that falls idle, and calls off the new one, whenever trials are shorter than a worker's start.
+            self._waking[trial] = False
+            return {"job": None, "runner": self.runner}
         while not self.error:
-            if self.desk.closed or self.fetched >= GENERATION:
+            if self.desk.closed or self._fetched >= GENERATION:
                 break
-            if len(self.desk.running) >= (self.config.workers or 1):
+            if self._asleep() or len(self.desk.running) >= self.workers:
                 return None
             job = self.desk.next()
             if job is not None:
-                self.fetched += 1
+                self._fetched += 1
                 self._keys[trial] = job.key
                 return {"job": job, "runner": self.runner}
             if self.desk.running:
@@ -187,13 +216,21 @@ class _Bridge:
             # Nobody works and the agent thinks. Tune would sleep for a whole second if it were told to come again.
             self._tick()
             time.sleep(0.005)
-        return Searcher.FINISHED  # type: ignore[no-any-return]
+        return Searcher.FINISHED
 
     def begin(self, trial: Any) -> None:
         self._heard[trial.trial_id] = time.monotonic()
 
+    def _asleep(self) -> bool:
+        """Whether workers are still to come; after a while those that are there begin."""
+        return not all(self._waking.values()) and time.monotonic() < self._awake_by
+
     def hear(self, trial: Any, result: dict[str, Any]) -> bool:
         """Hands over a report and an outcome; returns whether the trial goes on."""
+        if trial.trial_id in self._waking:
+            self._waking[trial.trial_id] = True
+            self._awake_by = min(self._awake_by, time.monotonic() + WAKING_SECONDS)
+            return self._asleep()
         key = self._keys.get(trial.trial_id)
         if key is None or "said" not in result:
             return True
@@ -208,6 +245,8 @@ class _Bridge:
 
     def lost(self, trial: Any) -> None:
         """A trial's process died, by our hand or another's."""
+        if trial.trial_id in self._waking:
+            raise ArchsearchError(f"A worker of Ray could not be started: {_error_of(trial)}")
         if trial.trial_id not in self._keys:
             return
         if trial.trial_id in self._overdue:
@@ -247,18 +286,16 @@ _BRIDGES: Final[dict[str, _Bridge]] = {}
 """By token. Tune pickles searcher, scheduler and callbacks, and a desk with its open file is not to be pickled."""
 
 
-class _Fetch(Searcher):  # type: ignore[misc]
+class _Fetch(Searcher):
     """Gives Tune the desk's jobs."""
 
     def __init__(self, token: str) -> None:
         super().__init__()
         self.token = token
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         bridge = _BRIDGES[self.token]
-        with bridge.guarded():
-            return bridge.fetch(trial_id)
-        return Searcher.FINISHED  # type: ignore[no-any-return]
+        return bridge.guarded(lambda: bridge.fetch(trial_id), Searcher.FINISHED)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The scheduler has said it already."""
@@ -270,11 +307,11 @@ class _Fetch(Searcher):  # type: ignore[misc]
         """Nothing: a resume replays the events."""
 
 
-class _Deliver(FIFOScheduler):  # type: ignore[misc]
+class _Deliver(FIFOScheduler):
     """Gives the desk Tune's results."""
 
     def __init__(self, token: str) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.token = token
         self._kept = False
 
@@ -284,9 +321,9 @@ class _Deliver(FIFOScheduler):  # type: ignore[misc]
         It keeps one of them and ends the others whenever trials come one by one, and a new one takes seconds to import
         torch. There is no public way to say so; without it things are slower and just as right.
         """
-        cache = getattr(tune_controller, "_actor_cache", None)
+        cache: Any = getattr(tune_controller, "_actor_cache", None)
         if not self._kept and hasattr(cache, "increase_max"):
-            cache.increase_max(trial.placement_group_factory, by=_BRIDGES[self.token].config.workers or 1)
+            cache.increase_max(trial.placement_group_factory, by=_BRIDGES[self.token].workers)
             self._kept = True
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -297,18 +334,15 @@ class _Deliver(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         bridge = _BRIDGES[self.token]
-        with bridge.guarded():
-            bridge.lost(trial)
+        bridge.guarded(lambda: bridge.lost(trial), None)
 
     def _hear(self, trial: Any, result: dict[str, Any]) -> str:
         bridge = _BRIDGES[self.token]
-        with bridge.guarded():
-            goes_on = bridge.hear(trial, result)
-            return TrialScheduler.CONTINUE if goes_on and not bridge.error else TrialScheduler.STOP  # type: ignore[no-any-return]
-        return TrialScheduler.STOP  # type: ignore[no-any-return]
+        goes_on = bridge.guarded(lambda: bridge.hear(trial, result), False)
+        return TrialScheduler.CONTINUE if goes_on and not bridge.error else TrialScheduler.STOP
 
 
-class _Watch(tune.Callback):  # type: ignore[misc]
+class _Watch(tune.Callback):
     """Looks around between Tune's events."""
 
     def __init__(self, token: str) -> None:
@@ -316,8 +350,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         bridge = _BRIDGES[self.token]
-        with bridge.guarded():
-            bridge.look_around(trials)
+        bridge.guarded(lambda: bridge.look_around(trials), None)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         _BRIDGES[self.token].begin(trial)
@@ -353,10 +386,11 @@ def _cluster(config: CampaignConfig) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences Ray and Tune, and lets them start workers with one thread."""
-    before = {name: os.environ.get(name) for name in ENVIRONMENT}
-    os.environ.update(ENVIRONMENT)
+def _quiet(workers: int) -> Iterator[None]:
+    """Silences Ray and Tune, and lets them start workers with one thread, all at once."""
+    values = {**ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(workers)}
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     loggers = [logging.getLogger(name) for name in ("ray", "ray.tune")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

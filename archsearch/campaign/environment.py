@@ -1,0 +1,69 @@
+"""Where a campaign runs: versions, platform, cores; and how many workers that makes."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import replace
+from importlib import metadata
+from typing import Any, Final
+
+from archsearch.campaign.config import CampaignConfig
+
+__all__ = ["describe", "settled"]
+
+PACKAGES: Final = ("archsearch", "torch", "ray", "optuna", "numpy", "networkx")
+
+
+def describe() -> dict[str, Any]:
+    """Versions of what decides a score, and the machine of the driver."""
+    versions: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cores": cores(),
+        "packages": versions,
+    }
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def settled(config: CampaignConfig) -> CampaignConfig:
+    """`config` with the number of workers, their share of a GPU, and how far the agent may be ahead.
+
+    Raises:
+        ConfigError: there is no cluster at `config.address`.
+    """
+    if config.executor == "inline":
+        workers, share = 1, 0.0
+    else:
+        cpus, gpus = _capacity(config)
+        given = config.gpus_per_trial
+        share = given if given is not None else float(gpus > 0 and config.training.device in ("auto", "cuda"))
+        workers = config.workers or max(1, int(gpus / share) if share else cpus)
+    ahead = 2 * workers if config.ahead is None else config.ahead
+    return replace(config, workers=workers, gpus_per_trial=share, ahead=ahead)
+
+
+def _capacity(config: CampaignConfig) -> tuple[int, float]:
+    """Cores and GPUs, here or on the cluster."""
+    if config.address != "local":
+        from archsearch.campaign.executors import ray_tune
+
+        return ray_tune.capacity(config)
+    if config.training.device not in ("auto", "cuda"):
+        return cores(), 0.0
+    import torch
+
+    return cores(), float(torch.cuda.device_count())

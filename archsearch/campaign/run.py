@@ -1,0 +1,199 @@
+"""Runs campaigns: puts space, task, agent, store and executor together, and goes on with what was interrupted."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from archsearch import content
+from archsearch.campaign import agents, controls, environment, record
+from archsearch.campaign.attempt import TRAINER
+from archsearch.campaign.config import CampaignConfig
+from archsearch.campaign.gate import Gate
+from archsearch.campaign.loop import Campaign
+from archsearch.campaign.progress import Progress
+from archsearch.campaign.record import CampaignRecord
+from archsearch.campaign.store import Store, free_name
+from archsearch.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from archsearch.graph.space import SearchSpace
+    from archsearch.tasks.base import Task
+
+__all__ = ["resume", "run"]
+
+SPACE = "space.yaml"
+OVER = ("done", "time", "exhausted", "no_success")
+
+
+def run(
+    config: CampaignConfig,
+    results: Path | str = "results",
+    *,
+    runner: str = TRAINER,
+    progress: bool = True,
+) -> CampaignRecord:
+    """Begins a campaign and stays with it to its end.
+
+    Args:
+        results: the folder of campaigns.
+        runner: what trains a candidate; see `archsearch.campaign.attempt.Attempt`.
+        progress: whether to show it on stderr.
+
+    Returns:
+        The record. Its `status` says how it ended: `done`, `time`, `exhausted`, `no_success`, `interrupted` (resume it)
+        or `error` (the agent raised).
+
+    Raises:
+        UserError: a name, a file or a setting that cannot be used, or a folder that cannot be written.
+    """
+    from archsearch.tasks.registry import make as make_task
+
+    config = environment.settled(_absolute(config))
+    task = make_task(config.task, config.task_settings)
+    space = _read(content.find("search_spaces", config.space))
+    _check_causal(space, task)
+    agent = agents.make(config.agent, space, config.agent_settings, seed=config.seed, maximize=task.maximize)
+    stand = controls.blueprints(config.controls, space, task.length)
+    name = config.name or free_name(Path(results), space.name)
+    config = replace(config, name=name)
+    about = environment.describe()
+    files = {
+        "campaign.yaml": config.to_yaml(),
+        SPACE: Path(space.path).read_text(encoding="utf-8"),
+        "environment.json": json.dumps(about, indent=2) + "\n",
+    }
+    with Store.create(Path(results) / name, files) as store:
+        facts = _facts(task)
+        kind = type(agent).name
+        store.append(
+            "campaign", sync=True, name=name, config=config.to_dict(), task=facts, environment=about, agent=kind
+        )
+        _work(config, store, space, task, agent, stand, runner, progress)
+    return record.load(store.path)
+
+
+def resume(path: Path | str, *, runner: str = TRAINER, progress: bool = True) -> CampaignRecord:
+    """Goes on with a campaign whose driver ended before it did. One that is over is returned as it is.
+
+    Raises:
+        StoreError: the folder holds no campaign, another driver holds it, or it cannot be written.
+        UserError: the task's data is no longer the same, or a file that the campaign names is gone.
+    """
+    from archsearch.tasks.registry import make as make_task
+
+    before = record.load(path)
+    if before.status in OVER:
+        return before
+    with Store.open(Path(path)) as store:
+        config = CampaignConfig.from_dict(before.config)
+        task = make_task(config.task, config.task_settings)
+        if task.digest() != before.task["digest"]:
+            raise ConfigError(
+                f"A campaign must go on with the data that it began with, but task `{config.task}` has the digest "
+                f"{task.digest()} here and had {before.task['digest']}; its data or its Python has changed."
+            )
+        space = _read(store.path / SPACE)
+        agent = agents.make(config.agent, space, config.agent_settings, seed=config.seed, maximize=task.maximize)
+        stand = controls.blueprints(config.controls, space, task.length)
+        store.append("resume", sync=True, environment=environment.describe())
+        _work(config, store, space, task, agent, stand, runner, progress)
+    return record.load(store.path)
+
+
+def _work(
+    config: CampaignConfig,
+    store: Store,
+    space: SearchSpace,
+    task: Task,
+    agent: Any,
+    stand: dict[str, Any],
+    runner: str,
+    progress: bool,
+) -> None:
+    on_ray = config.executor == "ray"
+    thread = ThreadPoolExecutor(1, "agent") if on_ray else None
+    gate = Gate(space, task.length)
+    try:
+        desk = Campaign(config, store, agent, gate, maximize=task.maximize, controls=stand, thread=thread)
+        show = Progress(desk, task.metric) if progress else None
+        tick = show.tick if show else lambda: None
+        with _interrupts(desk), show or nullcontext():
+            if on_ray:
+                from archsearch.campaign.executors import ray_tune
+
+                ray_tune.run(desk, config, runner=runner, tick=tick)
+            else:
+                from archsearch.campaign.executors import inline
+
+                inline.run(desk, runner=runner, tick=tick)
+    finally:
+        if thread:
+            thread.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts(desk: Campaign) -> Iterator[None]:
+    """The first Ctrl-C lets running candidates report and stop; the second ends at once, as Python does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def once(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        desk.interrupt()
+
+    signal.signal(signal.SIGINT, once)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _absolute(config: CampaignConfig) -> CampaignConfig:
+    """Paths as they are found from anywhere, since a resume may start elsewhere."""
+    paths = {
+        key: str(Path(value).expanduser().resolve())
+        for key, value in (("space", config.space), ("task", config.task), ("agent", config.agent))
+        if content.is_path(value)
+    }
+    return replace(config, **paths)  # type: ignore[arg-type]
+
+
+def _read(path: Path) -> SearchSpace:
+    from archsearch.graph.space import SearchSpace
+    from archsearch.ops.registry import registry
+
+    if not path.is_file():
+        raise StoreError(f"A results folder must hold {SPACE}, but {path.parent} does not.")
+    return SearchSpace.read(path, registry(), content.block_files())
+
+
+def _check_causal(space: SearchSpace, task: Task) -> None:
+    if task.causal and not space.causal:
+        raise ConfigError(
+            f"Task `{task.name}` asks at every step for what comes next, so a space for it must be causal, but "
+            f"`{space.name}` says `causal: false`: its candidates could read their own targets."
+        )
+
+
+def _facts(task: Task) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "settings": task.settings(),
+        "metric": task.metric,
+        "maximize": task.maximize,
+        "chance": task.chance,
+        "ceiling": task.ceiling,
+        "length": task.length,
+        "digest": task.digest(),
+    }
