@@ -101,11 +101,13 @@ def test_spaces_are_sound(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", blocks("agent"))
-def test_agents_propose_and_observe(text: str, tmp_path: Path, module_name: str) -> None:
-    from archsearch.agent import Agent, Result
+def test_agents_propose_and_observe(text: str, tmp_path: Path) -> None:
+    from archsearch.agent import Result
+    from archsearch.campaign.agents import agent_class
 
     space = read_space(blocks("space")[0].values[0])
-    agent = defined(module_of(text, tmp_path, module_name), Agent)(space, seed=1)
+    (tmp_path / "documented.py").write_text(text)
+    agent = agent_class(str(tmp_path / "documented.py"))(space, seed=1)
     proposed = []
     for number in range(12):
         proposal = agent.propose(number)
