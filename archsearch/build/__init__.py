@@ -1,0 +1,1 @@
+"""Architecture → nn.Module: `build.model.build`; what it costs: `build.cost`."""

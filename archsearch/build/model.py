@@ -23,6 +23,11 @@ from archsearch.ops.registry import op_class
 
 __all__ = ["Model", "Trained", "build"]
 
+# Between what recall needs and what text needs, at width 64 with 2 layers and one seed: attention on recall reaches .998,
+# 1.000 and .32 with 1, 0.2 and 0.125 at a rate of 3e-3, and .42, 1.000 and .99 at 1e-3; a GRU on text is at 2.96, 2.57
+# and 2.54 bits a byte after 200 steps.
+_EMBEDDING = 0.2
+
 
 class Input(Protocol):
     """What the stem needs to know of the task's input; see `archsearch.tasks.base.InputKind`."""
@@ -95,7 +100,7 @@ class Model(nn.Module):
         self._input, self._tokens, self._pooled = name, input.kind == "tokens", output.per == "sequence"
         self._generators: list[torch.Generator] | None = None
         tops = Plot(Branch(), seeds)
-        table = [param("weight", (input.size, width[0]), normal(1.0))]
+        table = [param("weight", (input.size, width[0]), normal(_EMBEDDING))]
         self.stem = plant(tops, "stem", table if self._tokens else _affine(width[0], input.size))
         self.graph = Branch()
         inner = Plot(self.graph, seeds, prefix="graph.")
