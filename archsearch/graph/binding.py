@@ -39,13 +39,19 @@ class Bound:
         self.binder, self.spec, self.settings, self.identifier = binder, spec, settings, identifier
         self.rule: OpRule = spec.make(**settings)
         self.causal = self.rule.is_causal()
-        self.memo: dict[tuple[int | None, ...], Typing] = {}
+        self.memo: dict[tuple[int | None, ...], Typing | RuleError] = {}
 
     def typing(self, key: tuple[int | None, ...]) -> Typing:
         """The outputs for interned input types; raises `RuleError` where they do not fit."""
         found = self.memo.get(key)
         if found is None:
-            found = self.memo[key] = self._infer(key)
+            try:
+                found = self._infer(key)
+            except RuleError as error:
+                found = error.with_traceback(None)
+            self.memo[key] = found
+        if found.__class__ is not Typing:
+            raise found  # type: ignore[misc]
         return found
 
     def _infer(self, key: tuple[int | None, ...]) -> Typing:

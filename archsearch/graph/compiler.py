@@ -380,6 +380,7 @@ class Compiler:
             member.apply.options.update(zip((n for n, _ in options), wired, strict=True))
         else:
             member.inputs = wired[0].inputs
+        member.settle()
 
 
 # ---- small words -----------------------------------------------------------------------------------------------------

@@ -177,15 +177,15 @@ class _Walk:
             raise frame.graph.mark.error(f"an architecture has at most {MAX_NODES:,} bodies", value="more")
         groups = []
         for slot, member in enumerate(frame.graph.members):
-            outputs, group = self.member(member, frame)
-            frame.outputs[slot] = outputs
+            walk = self.member if member.ports is None else self.fixed
+            frame.outputs[slot], group = walk(member, frame)
             groups.append(group)
         return tuple(groups)
 
     def outputs(self, frame: Frame) -> tuple[Val, ...]:
         """What a walked graph gives."""
         mark = frame.graph.mark
-        return tuple(self.edge(r.target, r.output, r.delay, frame, mark) for _, r in frame.graph.outputs)
+        return tuple(self.edge(*r, frame, mark) for _, r in frame.graph.outputs)
 
     def edge(self, target: int, output: int, delay: int, frame: Frame, mark: Mark) -> Val:
         """The origin of an edge, with delays along the way added up."""
@@ -207,17 +207,28 @@ class _Walk:
         for port in inputs:
             vals = []
             for e in port.edges:
-                if e.__class__ is EdgeChoice:
+                if isinstance(e, EdgeChoice):
                     picked = self.ask(join(path, e.path), e.domain, frame, e.mark)
                     for text in picked if isinstance(picked, list) else (picked,):
                         r = e.refs[text]
-                        vals.append(self.edge(r.target, r.output, r.delay, frame, mark))
+                        vals.append(self.edge(*r, frame, mark))
                 else:
-                    vals.append(self.edge(e.target, e.output, e.delay, frame, mark))  # type: ignore[union-attr]
+                    vals.append(self.edge(*e, frame, mark))
             ports.append(tuple(vals))
         return ports
 
     # ---- members ---------------------------------------------------------------------------------------------------
+
+    def fixed(self, member: Member, frame: Frame) -> tuple[tuple[Val, ...], Group]:
+        """Walks a node that nothing is open about: most nodes of most spaces, so this is the short way."""
+        apply, mark = member.apply, member.mark
+        assert isinstance(apply, OpApply) and member.ports is not None
+        name = join(frame.name, member.name) or "out"
+        ports = tuple([tuple([self.edge(*r, frame, mark) for r in port]) for port in member.ports])
+        weights = frame.weights if frame.weights is None else join(frame.weights, member.name)
+        number = self.add(FlatNode(name, member, apply, frame, ports, weights))
+        outputs = tuple([(number, i, 0) for i in range(len(apply.outputs))])
+        return outputs, Group(name, "op", apply.spec.name)
 
     def member(self, member: Member, frame: Frame) -> tuple[tuple[Val, ...], Group]:
         """Walks one node: its choice, its settings, its edges, what is inside."""
@@ -307,7 +318,7 @@ class _Walk:
             return vals[0]
         spec = self.registry[member.merge or "add"]
         apply = OpApply(spec, {}, self.binder.bind(spec, {}), ("out",), (), {})
-        own = join(name, "in", port.port if ports > 1 else "")
+        own = join(join(name, "in"), port.port if ports > 1 else "")
         return (self.add(FlatNode(own, member, apply, frame, (vals,), None)), 0, 0)
 
     def instance(self, graph: Graph, paths: Paths, inputs: tuple[Val, ...], member: Member, frame: Frame) -> Frame:
@@ -365,10 +376,10 @@ class _Walk:
 def _turn(paths: Paths, below: str, turn: int, tie: str, label: str | bool) -> Paths:
     """The paths of one turn; tied turns of one definition share those of decisions, or of weights too."""
     name, path, weights = paths
-    each = ("each", label or "")
-    inner = join(path, below, *(each if tie != "none" else (turn,)))
+    each = f"each.{label}" if label else "each"
+    inner = join(join(path, below), turn if tie == "none" else each)
     if tie == "weights":
-        return Paths(join(name, turn), inner, join(name if weights is None else weights, *each))
+        return Paths(join(name, turn), inner, join(name if weights is None else weights, each))
     return Paths(join(name, turn), inner, None if weights is None else join(weights, turn))
 
 

@@ -41,19 +41,11 @@ class Inference:
 
     def params(self) -> int:
         """Trained numbers of one copy: of the nodes that the output depends on, learned initial values included."""
-        alive, shared, total = self.plan.alive(), set(), 0
-        late = self.plan.late() if self.plan.delayed else frozenset()
-        for i, (node, typing) in enumerate(zip(self.plan.nodes, self.typings, strict=True)):
-            size = typing.params
-            if node.initial == "learned" and i in late:
-                size += sum(t.size for t in typing.types)
-            if not size or not alive[i]:
-                continue
-            if node.weights is not None:
-                if node.weights in shared:
-                    continue
-                shared.add(node.weights)
-            total += size
+        total = sum([self.typings[i].params for i in self.plan.count()])
+        if self.plan.delayed:
+            late = self.plan.late()
+            learned = [i for i in self.plan.count() if i in late and self.plan.nodes[i].initial == "learned"]
+            total += sum(t.size for i in learned for t in self.typings[i].types)
         return total
 
 
@@ -117,10 +109,12 @@ class _Run:
             if not port:
                 key.append(None)
             for target, output, _ in port:
-                if 0 <= target < count:
+                if target < 0:
+                    key.append(self.input)
+                elif target < count:
                     key.append(typings[target].outputs[output])
                 else:
-                    key.append(self.input if target < 0 else self.guess(target, output, node))
+                    key.append(self.guess(target, output, node))
         return tuple(key)
 
     def guess(self, target: int, output: int, node: FlatNode) -> int:

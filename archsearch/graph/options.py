@@ -148,6 +148,6 @@ class _Listing:
             several = len({g.label for g in pattern}) > 1
             for turn in range(most if apply.tie == "none" else min(most, len(pattern))):
                 graph = pattern[turn % len(pattern)]
-                tied = ("each", graph.label if several else "")
-                turn_path = join(path, below, *(tied if apply.tie != "none" else (turn,)))
+                tied = f"each.{graph.label}" if several else "each"
+                turn_path = join(join(path, below), turn if apply.tie == "none" else tied)
                 self.instance(graph, {}, turn_path, chosen, env)

@@ -146,6 +146,7 @@ class Plan:
         output: what the graph gives; input: the name of its one input.
         delayed: whether any edge has a delay.
         decisions: flat, in the order in which they were asked.
+        counted: which nodes have weights of their own that the output depends on; see `count`.
     """
 
     nodes: list[FlatNode]
@@ -154,6 +155,20 @@ class Plan:
     outline: tuple[Group, ...]
     decisions: dict[str, Any]
     delayed: bool = False
+    counted: tuple[int, ...] | None = None
+
+    def count(self) -> tuple[int, ...]:
+        """The nodes that the output depends on, of those with shared weights the first."""
+        if self.counted is None:
+            shared: set[str | None] = set()
+            found = []
+            for i, lives in enumerate(self.alive()):
+                weights = self.nodes[i].weights
+                if lives and (weights is None or weights not in shared):
+                    shared.add(weights)
+                    found.append(i)
+            self.counted = tuple(found)
+        return self.counted
 
     def alive(self) -> list[bool]:
         """Which nodes the output depends on."""

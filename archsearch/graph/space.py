@@ -202,7 +202,7 @@ class SearchSpace:
         return SearchSpace(self._document, header, self._graph, self.registry, self._binder)
 
     def like(self, other: SearchSpace) -> SearchSpace:
-        """The same graph at the sizes of another space, and under its `match`: a control beside what it controls for."""
+        """The same graph at the sizes and under the `match` of another space: a control beside what it controls for."""
         shared = {name: size for name, size in other.scale.items() if name in self.scale}
         match = other._header.match
         if match is not None and match.by not in self.scale:

@@ -13,7 +13,7 @@ The compiler makes these once; the walk, the size and the list of choices only r
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 from archsearch.graph.binding import Bound
 from archsearch.graph.domain import Categorical, Domain, Subset
@@ -76,8 +76,7 @@ class Formula:
 Value = Const | Pick | Name | Formula
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(NamedTuple):
     """An edge's origin in a body: member `target`, or the body's input `-1 - target`; which output; the delay."""
 
     target: int
@@ -175,7 +174,11 @@ Apply = OpApply | Use | Choose | Repeat
 
 @dataclass(slots=True)
 class Member:
-    """One node of a body. Its name is empty where the body is a single op, choice or repeat."""
+    """One node of a body. Its name is empty where the body is a single op, choice or repeat.
+
+    Args:
+        ports: the edges into each port, where nothing about the node is open.
+    """
 
     name: str
     mark: Mark
@@ -184,6 +187,15 @@ class Member:
     merge: str | None = None
     weights: str | None = None
     initial: str | None = None
+    ports: tuple[tuple[Ref, ...], ...] | None = None
+
+    def settle(self) -> None:
+        """Sets `ports` where nothing about the node is open: an op with its settings, and edges, all fixed."""
+        edges = [e for i in self.inputs for e in i.edges]
+        words = (self.merge, self.weights, self.initial)
+        fixed = isinstance(self.apply, OpApply) and self.apply.bound is not None
+        if fixed and words == (None, None, None) and not any(isinstance(e, EdgeChoice) for e in edges):
+            self.ports = tuple(tuple(e for e in i.edges if isinstance(e, Ref)) for i in self.inputs)
 
 
 @dataclass(slots=True)
@@ -214,6 +226,8 @@ class Graph:
         return tuple(name for name, _ in self.outputs)
 
 
-def join(*parts: Any) -> str:
-    """Parts of a path with dots between, empty ones left out."""
-    return ".".join(str(p) for p in parts if p != "")
+def join(path: str, name: str | int) -> str:
+    """`name` below `path`; an empty one of the two is left out."""
+    if name == "":
+        return path
+    return f"{path}.{name}" if path else str(name)

@@ -418,7 +418,7 @@ def test_found_by_check(bad: Bad) -> None:
 def test_check_finds_every_mistake_at_once() -> None:
     text = (
         GRAPH
-        + "    a: {op: linear, width: {choose: [64, 63]}, from: in}\n    b: {op: linear, width: {choose: [64, 62]}, from: in}\n"
+        + "    a: {op: linear, width: {choose: [64, 63]}, from: in}\n    b: {op: linear, width: {choose: [64, 62]}, from: in}\n"  # noqa: E501
     )
     text += "    c: {op: add, from: [in, a]}\n    out: {op: add, from: [c, b]}"
     report = SearchSpace.parse(text, REGISTRY, path="space.yaml").check(samples=0)
