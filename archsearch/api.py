@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch import content
-from archsearch.errors import NoSuccessError
+from archsearch.errors import ConfigError, NoSuccessError
 from archsearch.graph import space as language
 from archsearch.leaderboard import Board, boards, folders
 
@@ -234,13 +234,28 @@ def run(
         NoSuccessError: no candidate could be trained to its end.
     """
     given = {"task": task, "agent": agent, "trials": trials, "set": settings, **flags}
-    config, _ = plan(space.path if isinstance(space, language.SearchSpace) else space, given)
+    config, found = plan(_file_of(space), given)
+    if isinstance(space, language.SearchSpace) and dict(space.scale) != dict(found.scale):
+        raise ConfigError(
+            f"A campaign reads its space from the file, where the scale is {dict(found.scale)}, but got a space "
+            f"rescaled to {dict(space.scale)}: write that scale into a file of its own."
+        )
     from archsearch.campaign.run import run as start
 
     record = start(config, folders.results_folder(results))
     if record.status == "no_success":
         raise NoSuccessError(f"The campaign {record.path} ended without a candidate that was trained to its end.")
     return Campaign(record.path)
+
+
+def _file_of(space: language.SearchSpace | str | Path) -> str | Path:
+    if not isinstance(space, language.SearchSpace):
+        return space
+    if not Path(space.path).is_file():
+        raise ConfigError(
+            f"A campaign keeps a copy of its space, so it must be in a file, but got one from {space.path}."
+        )
+    return Path(space.path)
 
 
 def plan(

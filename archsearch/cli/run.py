@@ -85,21 +85,25 @@ def _finish(record: CampaignRecord, as_json: bool) -> None:
 
 
 def _dry_run(config: CampaignConfig, space: SearchSpace, as_json: bool) -> None:
-    """Checks space, task and agent as a run would, and says what it would do."""
-    from archsearch.campaign.agents import make as make_agent
+    """Checks space, task, agent and controls as a run would, and says what it would do."""
+    from archsearch.campaign import agents, controls
+    from archsearch.campaign.run import _check_causal
     from archsearch.graph.line import one_line
-    from archsearch.tasks.registry import make as make_task
+    from archsearch.tasks.registry import make
 
     report = space.check(seed=config.seed)
-    task = make_task(config.task, config.task_settings)
-    make_agent(config.agent, space, config.agent_settings, seed=config.seed, maximize=task.maximize)
+    if not report.ok:
+        raise report.mistakes[0]
+    task = make(config.task, config.task_settings)
+    _check_causal(space, task)
+    agents.make(config.agent, space, config.agent_settings, seed=config.seed, maximize=task.maximize)
+    beside = {name: c.line for name, c in controls.blueprints(config.controls, space, task.length).items()}
     rng = random.Random(config.seed)
     samples = [one_line(space.sample(rng).architecture) for _ in range(SAMPLES)]
     if as_json:
-        print_json({"config": config.to_dict(), "samples": samples})
+        print_json({"config": config.to_dict(), "controls": beside, "samples": samples})
         return
-    note(f"{space.path}: {report}")
     click.echo(config.to_yaml().rstrip("\n"))
-    click.echo("\n# some of its architectures")
-    for line in samples:
-        click.echo(f"# {line}")
+    for title, lines in (("Controls", [f"{n}: {line}" for n, line in beside.items()]), ("Some samples", samples)):
+        click.echo("\n".join([f"\n# {title}", *(f"#   {line}" for line in lines)]))
+    note(f"{space.path} is sound: {report.walks} combinations walked. Nothing was trained.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -93,14 +94,19 @@ def _board(records: Sequence[CampaignRecord]) -> Board:
 
 def sections(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
     """The rows in the pieces that are ranked for themselves, each under its heading."""
-    return [(_heading(*key), list(part)) for key, part in groupby(rows, key=_section_key)]
+    parts = [(key, list(part)) for key, part in groupby(rows, key=_section_key)]
+    # The hash of further settings is for telling two fidelities apart; where there is one, it only disturbs.
+    short = Counter(_heading(*key, hash=False) for key, _ in parts)
+    return [(_heading(*key, hash=short[_heading(*key, hash=False)] > 1), part) for key, part in parts]
 
 
 def _section_key(row: Row) -> tuple[str, str | None]:
     return row["section"], row["fidelity"] if row["section"] != "unfinished" else None
 
 
-def _heading(section: str, fidelity: str | None) -> str:
+def _heading(section: str, fidelity: str | None, *, hash: bool) -> str:
+    if fidelity and not hash:
+        fidelity = re.sub(r" \(\w+\)$", "", fidelity)
     match section:
         case "finals":
             return f"Finals, trained again from fresh seeds ({fidelity})"

@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 
 from archsearch.leaderboard import boards
+from archsearch.leaderboard.board import sections
 
 
 def banners(record):
@@ -50,6 +51,24 @@ def test_two_devices_are_a_banner(make):
 
 def test_a_campaign_without_any_score_says_so(make):
     assert "No candidate has a score yet" in banners(make.campaign(make.candidate(1)))
+
+
+def test_headings_tell_fidelities_apart_by_as_little_as_it_takes(make):
+    longer = replace(make.candidate(3), status="done", search=make.measurement([0.6], steps=800))
+    other = replace(make.candidate(4), status="done", search=make.measurement([0.6], settings="cd34"))
+    first, second = make.candidate(1, [0.5]), make.candidate(2, [0.5])
+
+    def headings(*candidates):
+        return [heading.split("steps")[0] + heading.split(" of 32")[1] for heading, _ in sections(board(*candidates))]
+
+    def board(*candidates):
+        return boards([make.campaign(*candidates)])[0].rows
+
+    assert headings(first, second, longer) == [
+        "Searched only (validation, 1 seed, 400 ): ranks are estimates",
+        "Searched only (validation, 1 seed, 800 ): ranks are estimates",
+    ]
+    assert [h.count("(ab12)") + h.count("(cd34)") for h in headings(first, second, other)] == [1, 1]
 
 
 def test_a_board_is_plain_json(usual):

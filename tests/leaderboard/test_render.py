@@ -63,7 +63,7 @@ def test_a_narrow_terminal_gets_the_telling_columns_whole(usual, monkeypatch, wi
     assert max(map(len, lines)) <= width
     assert any("0.995 ±0.010" in line for line in lines)
     assert ("Too narrow for" in out.getvalue()) == (width < 130)
-    heads = [line for line in lines if line.startswith("rank")]
+    heads = [line for line in lines if line.startswith("rank ")]
     assert all("architecture" in head for head in heads)
 
 
