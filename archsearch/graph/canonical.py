@@ -2,9 +2,9 @@
 
 Individualisation and refinement as in McKay and Piperno 2014 (Practical graph isomorphism II), made small by an
 observation that fits graphs of networks: where a partition is equitable, the edges from a vertex to all of a cell say
-nothing, and without them the graph falls into pieces, which can be ordered one by one and then sorted. Parallel heads are
-such pieces and need no branching at all. What still branches is one piece at a time, once per orbit of the symmetries
-found so far.
+nothing, and without them the graph falls into pieces, which can be ordered one by one and then sorted. Parallel heads
+are such pieces and need no branching at all. What still branches is one piece at a time, once per orbit of the
+symmetries found so far.
 """
 
 from __future__ import annotations
@@ -128,6 +128,8 @@ class _Search:
         """The vertices in canonical order; if `greedy`, in the order of any one leaf of the search tree."""
         if len(partition.members) == len(partition.cell) or self.depth > _MAX_DEPTH:
             return sorted(partition.cell, key=lambda v: (partition.cell[v], v))
+        if self.depth:
+            self.work -= sum(map(len, adjacency.values())) + len(adjacency)
         telling = _telling_edges(adjacency, partition)
         pieces = _pieces(telling)
         if len(pieces) == 1:
@@ -157,7 +159,7 @@ class _Search:
         for v in sorted(partition.smallest()):
             if any(orbits.same(v, t) for t in tried) or (tried and self.work <= 0):
                 continue
-            for greedy in (True, False):
+            for greedy in (True, False) if tried else (False,):
                 order = self._below(v, adjacency, partition, greedy=greedy)
                 form = _form(order, adjacency, partition.cell)
                 known = form in leaves
@@ -204,14 +206,14 @@ class _Orbits:
 
 def _telling_edges(adjacency: Adjacency, partition: _Partition) -> dict[int, list[tuple[int, int]]]:
     """The edges without those from a vertex to all vertices of a cell: by equitability, its fellows have those too."""
+    cell, members = partition.cell, partition.members
     telling = {}
     for v, edges in adjacency.items():
-        counts = Counter((label, partition.cell[u]) for label, u in edges)
-        telling[v] = [
-            (label, u)
-            for label, u in edges
-            if counts[label, partition.cell[u]] < len(partition.members[partition.cell[u]])
-        ]
+        telling[v] = kept = [] if len(members[cell[v]]) == 1 else [e for e in edges if len(members[cell[e[1]]]) > 1]
+        if len(kept) > 1:
+            counts = Counter([(label, cell[u]) for label, u in kept])
+            if any(counts[label, c] == len(members[c]) for label, c in counts):
+                telling[v] = [(label, u) for label, u in kept if counts[label, cell[u]] < len(members[cell[u]])]
     return telling
 
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from archsearch.graph.architecture import Architecture
 from archsearch.graph.canonical import canonical_order
 from archsearch.graph.opspec import Registry
-from archsearch.graph.skeleton import Skeleton, skeleton
+from archsearch.graph.skeleton import Edge, Skeleton, skeleton
 from archsearch.graph.types import ValueType
 
 __all__ = ["digest", "normal_form"]
@@ -65,7 +65,7 @@ def _colours_from_above(graph: Skeleton) -> tuple[list[int], list[int]]:
     colours, depth = [0] * graph.size, [0] * graph.size
     for v in graph.live:
         h, deepest = graph.numbers[v], 0
-        for u, tag, delay in graph.edges[v]:
+        for u, tag, delay, _, _ in graph.edges[v]:
             x = tag
             if not delay:
                 x += colours[u]
@@ -83,7 +83,7 @@ def _colours_from_below(graph: Skeleton, above: Sequence[int]) -> list[int]:
     """Colours that know also who reads the vertex, and through the nearest delay what is read late."""
     seen = [0] * graph.size
     for v in graph.late:
-        for u, tag, delay in graph.edges[v]:
+        for u, tag, delay, _, _ in graph.edges[v]:
             if delay:
                 seen[u] += _mix(above[v] + tag + _READ_LATE)
                 seen[v] += _mix(above[u] + tag)
@@ -93,7 +93,7 @@ def _colours_from_below(graph: Skeleton, above: Sequence[int]) -> list[int]:
         h = above[v] + seen[v] * _C
         h = (h ^ (h >> 31)) * _B & _MASK
         colours[v] = h = h ^ (h >> 32)
-        for u, tag, delay in graph.edges[v]:
+        for u, tag, delay, _, _ in graph.edges[v]:
             if not delay:
                 x = h + tag + _READ
                 x = (x ^ (x >> 29)) * _A & _MASK
@@ -109,7 +109,7 @@ def _mix(x: int) -> int:
 def _order_with_ties(graph: Skeleton, ranks: dict[int, tuple[int, int]]) -> list[int]:
     """The live vertices in canonical order; each group of nodes that share weights takes part as one more vertex."""
     both_ways: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
-    edges = Counter((v, u, tag) for v in graph.live for u, tag, _ in graph.edges[v])
+    edges = Counter((v, u, tag) for v in graph.live for u, tag, *_ in graph.edges[v])
     kinds = {kind: k for k, kind in enumerate(sorted({(tag, n) for (_, _, tag), n in edges.items()}), start=1)}
     for (v, u, tag), n in edges.items():
         label = kinds[tag, n]
@@ -160,15 +160,17 @@ def _lines(graph: Skeleton, order: Sequence[int]) -> list[str]:
         text = graph.texts[v]
         if v in group_of:
             text += f" weights {shared.setdefault(group_of[v], len(shared))}"
-        ports = []
-        for free, sources in graph.ports[v]:
-            refs = [(place[u], output, delay) for u, output, delay in sources]
-            if free:
-                refs.sort()
-            ports.append(" ".join([_reference(*r) if r[1] or r[2] else str(r[0]) for r in refs]))
+        ports = [_reads(graph.edges[v], p, place, free=free) for p, free in enumerate(graph.free[v])]
         lines.append(f"{place[v]} {text} ({'; '.join(ports)})")
     u, _, output, delay = graph.output
     return [*lines, f"out {_reference(place[u], output, delay)}"]
+
+
+def _reads(edges: Sequence[Edge], port: int, place: Sequence[int], *, free: bool) -> str:
+    refs = [(place[u], output, delay) for u, _, delay, output, p in edges if p == port]
+    if free:
+        refs.sort()
+    return " ".join([_reference(*r) if r[1] or r[2] else str(r[0]) for r in refs])
 
 
 def _reference(place: int, output: int, delay: int) -> str:

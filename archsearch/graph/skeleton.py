@@ -14,9 +14,12 @@ from archsearch.graph.architecture import Architecture, Node, Source
 from archsearch.graph.opspec import OpRule, OpSpec, Registry
 from archsearch.graph.types import ValueType
 
-__all__ = ["Skeleton", "skeleton"]
+__all__ = ["Edge", "Skeleton", "skeleton"]
 
 _SHARED = 0x452821E638D01377
+
+
+Edge = tuple[int, int, int, int, int]
 
 
 @dataclass(slots=True)
@@ -29,9 +32,9 @@ class Skeleton:
         live: the inputs and what the output depends on, rising, so that undelayed edges come from earlier vertices.
         texts: of each vertex: op, complete settings, and whether its initial value is learned.
         numbers: of each vertex, made of what a vertex is by itself.
-        edges: into each vertex: vertex that is read, tag, delay. The tag is a number made of port, place in the port (0
-            where the order is free), output and delay.
-        ports: of each vertex: for each port whether its order is free, and vertex, output and delay of its edges.
+        edges: into each vertex: vertex that is read, tag, delay, output, port. The tag is a number made of port, place
+            in the port (0 where the order is free), output and delay.
+        free: of each vertex: for each port whether the order of its edges is free.
         late: the vertices with a delayed edge into them.
         output: vertex, tag, output and delay of what the readout reads.
         groups: vertices that share weights, at least two each.
@@ -43,8 +46,8 @@ class Skeleton:
     live: list[int]
     texts: list[str]
     numbers: list[int]
-    edges: list[list[tuple[int, int, int]]]
-    ports: list[list[tuple[bool, list[tuple[int, int, int]]]]]
+    edges: list[Sequence[Edge]]
+    free: list[tuple[bool, ...]]
     late: list[int]
     output: tuple[int, int, int, int]
     groups: list[list[int]] = field(default_factory=list)
@@ -123,17 +126,7 @@ class _Reading:
         size = len(self.vertex)
         out = self._resolve(self.architecture.output)
         output = (self.vertex[out.node], _tag(0, 0, out.output, out.delay), out.output, out.delay)
-        graph = Skeleton(
-            self.inputs,
-            size,
-            [],
-            [""] * size,
-            [0] * size,
-            [[] for _ in range(size)],
-            [[] for _ in range(size)],
-            [],
-            output,
-        )
+        graph = Skeleton(self.inputs, size, [], [""] * size, [0] * size, [()] * size, [()] * size, [], output)
         for i, name in enumerate(sorted(self.architecture.inputs)):
             graph.numbers[i] = _number(f"input {name!r}")
         seen = {*range(self.inputs), output[0]}
@@ -141,7 +134,7 @@ class _Reading:
         while todo:
             v = todo.pop()
             self._read(v, graph)
-            for u, _, _ in graph.edges[v]:
+            for u, *_ in graph.edges[v]:
                 if u not in seen:
                     seen.add(u)
                     todo.append(u)
@@ -155,18 +148,17 @@ class _Reading:
         node, kind = self.architecture.nodes[v - self.inputs], self.kinds[v - self.inputs]
         graph.texts[v], graph.numbers[v] = kind.text, kind.number
         graph.ops.add(node.op)
-        edges, ports = graph.edges[v], graph.ports[v]
+        graph.free[v] = kind.free
+        edges: list[Edge] = []
         late = False
         for p, sources in enumerate(node.inputs):
             free = kind.free[p]
-            here = []
             for k, source in enumerate(sources):
                 s = self._resolve(source) if source.node in self.passing else source
-                u, output, delay = self.vertex[s.node], s.output, s.delay
-                here.append((u, output, delay))
-                edges.append((u, _tag(p, 0 if free else k, output, delay), delay))
-                late = late or delay > 0
-            ports.append((free, here))
+                tag = _tag(p, 0 if free else k, s.output, s.delay)
+                edges.append((self.vertex[s.node], tag, s.delay, s.output, p))
+                late = late or s.delay > 0
+        graph.edges[v] = edges
         if late:
             graph.late.append(v)
 
@@ -206,7 +198,7 @@ class _Reading:
 
     def _mark_learned(self, graph: Skeleton) -> None:
         """An initial value counts only where somebody reads it."""
-        read_late = {u for v in graph.late for u, _, delay in graph.edges[v] if delay}
+        read_late = {u for v in graph.late for u, _, delay, _, _ in graph.edges[v] if delay}
         if graph.output[3]:
             read_late.add(graph.output[0])
         for v in read_late:
