@@ -19,8 +19,17 @@ def shipped(paths: Iterable[Path]) -> Definitions | None:
     Raises:
         FileError: a file that cannot be read, a key beside `define`, a name that two files define.
     """
-    files = tuple((str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in paths)
+    files = tuple((str(p), *_version(p)) for p in paths)
     return _shipped(files) if files else None
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """Changes when the file does, so that it is read again; a file that is not there is refused when it is read."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 @lru_cache(maxsize=16)

@@ -153,6 +153,9 @@ def parse(text: str, file: str = "<string>") -> Document:
         line = text.count("\n", 0, error.position) + 1
         value = f"the character {error.character!r}" if isinstance(error.character, str) else f"0x{error.character:02x}"
         raise FileError(file, line, None, "the file must be YAML text in UTF-8", value=value) from None
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        raise FileError(file, line, None, "the file must be YAML text in UTF-8", value="half a character") from None
     except yaml.MarkedYAMLError as error:
         raise _not_yaml(error, text, file) from None
     if builder.root is None:

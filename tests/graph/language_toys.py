@@ -54,8 +54,8 @@ class Mlp(Rule):
 
 
 class Same(Rule):
-    def infer(self, *types: ValueType) -> ValueType:
-        if any(t != types[0] for t in types):
+    def infer(self, *types: ValueType | None) -> ValueType | None:
+        if any(t != types[0] for t in types if t is not None):
             raise RuleError("all inputs must have one type", value=", ".join(map(str, types)))
         return types[0]
 
