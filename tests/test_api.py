@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import archsearch
-from archsearch.errors import FileError, NoSuccessError, UnknownNameError
+from archsearch.errors import ConfigError, FileError, NoSuccessError, UnknownNameError
 from tests.cli.campaigns import write_campaign
 
 
@@ -107,3 +107,36 @@ def test_a_candidate_is_built_afresh_or_with_its_weights(campaign: archsearch.Ca
     trained = campaign.best().build()
     assert torch.equal(trained(tokens), fresh(tokens))
     assert not trained.training
+
+
+SPACE = """
+version: 1
+name: tiny
+graph:
+  nodes:
+    act: {op: {choose: [tanh, relu]}, from: in}
+    out: {op: rms_norm, from: act}
+scale: {width: 8}
+campaign: {task: digits, controls: []}
+"""
+QUICK = {"training.steps": 2, "training.reports": 1, "training.evaluation_examples": 64, "finals.top": 1}
+
+
+def test_a_search_from_python(tmp_path: Path, results_folder: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SPACE)
+    space = archsearch.SearchSpace.read(tmp_path / "tiny.yaml")
+    result = archsearch.run(space, agent="random_search", trials=2, executor="inline", settings=QUICK)
+    assert result.path == results_folder / "tiny-1"
+    assert len(result.leaderboard()) == 2
+    model = result.best().build()
+    assert not model.training, "a finalist comes with its weights"
+    assert archsearch.open("tiny-1").best().id == result.best().id
+
+
+def test_a_space_that_is_not_as_its_file_says_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SPACE)
+    wide = archsearch.SearchSpace.read(tmp_path / "tiny.yaml").rescaled(width=16)
+    with pytest.raises(ConfigError, match="rescaled to"):
+        archsearch.run(wide, trials=1)
+    with pytest.raises(ConfigError, match="must be in a file"):
+        archsearch.run(archsearch.SearchSpace.parse(SPACE), trials=1)
