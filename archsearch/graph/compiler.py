@@ -15,6 +15,7 @@ from archsearch.graph.domain import Categorical
 from archsearch.graph.opspec import OpSpec, Port, Registry
 from archsearch.graph.reader import Items, Leaf, Located, Mark, Table
 from archsearch.graph.repeats import read_repeat
+from archsearch.graph.statics import refuse_cycles
 from archsearch.graph.template import (
     Apply,
     Choose,
@@ -32,7 +33,6 @@ from archsearch.graph.template import (
 )
 from archsearch.graph.values import (
     IDENTIFIER,
-    WIDTH,
     Scope,
     at,
     fits_setting,
@@ -42,13 +42,23 @@ from archsearch.graph.values import (
     value_of,
 )
 from archsearch.graph.wiring import Wirer
+from archsearch.graph.words import (
+    BODY_KEYS,
+    NODE_KEYS,
+    RESERVED,
+    as_body,
+    input_names,
+    into_names,
+    kind_of,
+    named_inputs,
+    node_words,
+    only_keys,
+    output_name,
+    without,
+)
 
 __all__ = ["Compiler", "Definitions"]
 
-KINDS = ("op", "choose", "repeat", "nodes", "equations")
-NODE_KEYS = ("from", "weights", "merge", "init")
-BODY_KEYS = ("params", "choices", "in", "out")
-RESERVED = (*KINDS, *NODE_KEYS, *BODY_KEYS, "into", "times", "tie", WIDTH)
 MAX_DEPTH = 64
 
 
@@ -133,10 +143,10 @@ class Compiler:
         self, value: Located, place: _Place, label: str, inputs: tuple[str, ...], *, new_scope: bool = False
     ) -> Graph:
         """A body: `{nodes: ...}`, or a single `{op: ...}`, `{choose: ...}`, `{repeat: ...}`; a bare name is an op."""
-        table = _as_body(value, label)
-        kind = _kind_of(table, label)
+        table = as_body(value, label)
+        kind = kind_of(table, label)
         if "in" in table:
-            inputs = _input_names(table.entries["in"])
+            inputs = input_names(table.entries["in"])
         graph = Graph(label, table.mark, inputs, scope=new_scope)
         scope = Scope({}, place.scope)
         inner = _Place(place.definitions, scope, place.path)
@@ -158,7 +168,7 @@ class Compiler:
         graph.depth = 1 + max((_depth(m.apply) for m in members), default=0)
         if graph.depth > MAX_DEPTH:
             raise table.mark.error(f"bodies nest at most {MAX_DEPTH} deep", value="more", node=label)
-        _no_certain_cycle(graph, place.path)
+        refuse_cycles(graph, place.path)
         return graph
 
     def _names(self, table: Table, graph: Graph, scope: Scope) -> None:
@@ -190,7 +200,7 @@ class Compiler:
                 hint = "`in` is the body's input." if name == "in" else None
                 rule = "a node's name has letters, digits and _, and is not `in`"
                 raise mark.error(rule, value=f"`{name}`", node=label, hint=hint)
-            if "in" in table and name in _input_names(table.entries["in"]):
+            if "in" in table and name in input_names(table.entries["in"]):
                 raise mark.error("a node needs a name that no input has", value=f"`{name}`", node=label)
             if not isinstance(value, Table):
                 raise mark.error("a node must be a mapping, as {op: add, from: [a, b]}", node=join(label, name))
@@ -212,7 +222,7 @@ class Compiler:
         if isinstance(out, Leaf):
             return (("out", wirer.ref(out, label)),)
         if isinstance(out, Items):
-            pairs = [(_output_name(v, label), v) for v in out]
+            pairs = [(output_name(v, label), v) for v in out]
         else:
             pairs = list(named_values(out, "out").items())
         names = [n for n, _ in pairs]
@@ -227,27 +237,27 @@ class Compiler:
         self, name: str, node: Table, place: _Place, inputs: tuple[str, ...], path: str
     ) -> tuple[Member, list[tuple[str, Apply]]]:
         """A node without its wiring, and what has to be wired: one apply, or one for each alternative."""
-        kind = _kind_of(node, path)
+        kind = kind_of(node, path)
         inner = _Place(place.definitions, place.scope, path)
         mark = node.mark
-        merge, weights, initial = _node_words(node, path, self.registry)
+        merge, weights, initial = node_words(node, path, self.registry)
         if "equations" in node:
             raise node.keys["equations"].error("`equations` is not part of the language yet", node=path)
         if kind == "op":
             apply, options = self._op(name, node, inner)
         elif kind == "choose":
-            _only(name, node, ("choose",), path)
+            only_keys(name, node, ("choose",), path)
             # A single body hands its inputs on; a node among others has those that its `from` names.
-            default = inputs if name == "" else _named_inputs(node.get("from"))
+            default = inputs if name == "" else named_inputs(node.get("from"))
             apply, options = self._choose(node, inner, default)
         elif kind == "repeat":
-            _only(name, node, ("repeat", "times", "tie"), path)
+            only_keys(name, node, ("repeat", "times", "tie"), path)
             apply = read_repeat(node, path, inner.scope, lambda v, label: self._turn(v, inner, label))
             options = [("", apply)]
         else:
-            _only(name, node, ("nodes", *BODY_KEYS), path)
-            inner_table = _without(node, NODE_KEYS)
-            graph = self.body(inner_table, inner, name, _named_inputs(node.get("from")))
+            only_keys(name, node, ("nodes", *BODY_KEYS), path)
+            inner_table = without(node, NODE_KEYS)
+            graph = self.body(inner_table, inner, name, named_inputs(node.get("from")))
             apply = self._use(graph, {}, {}, inner, path)
             options = [("", apply)]
         return Member(name, mark, apply, (), merge, weights, initial), options
@@ -346,7 +356,7 @@ class Compiler:
         settings = {s.name: s for s in spec.settings}
         outputs = spec.outputs
         if "into" in node:
-            outputs = _into(node.entries["into"], place.path)
+            outputs = into_names(node.entries["into"], place.path)
             if "parts" in settings and "parts" not in values:
                 values["parts"] = Const(len(outputs), node.keys["into"])
         for key, value in values.items():
@@ -383,84 +393,6 @@ class Compiler:
         member.settle()
 
 
-# ---- small words -----------------------------------------------------------------------------------------------------
-
-
-def _as_body(value: Located, label: str) -> Table:
-    if isinstance(value, Leaf) and isinstance(value.value, str):
-        return Table({"op": value}, {"op": value.mark}, value.mark)
-    if not isinstance(value, Table):
-        rule = f"`{label}` must be a mapping with one of {', '.join(KINDS[:-1])}"
-        raise value.mark.error(rule, value="a list" if isinstance(value, Items) else f"`{value.text}`")
-    return value
-
-
-def _kind_of(table: Table, node: str) -> str:
-    kinds = [k for k in KINDS if k in table]
-    if len(kinds) == 1:
-        if kinds[0] == "equations":
-            raise table.keys["equations"].error("`equations` is not part of the language yet", node=node or None)
-        return kinds[0]
-    near = [n for key in table.keys for n in nearest(key, KINDS)]
-    found = " and ".join(f"`{k}`" for k in kinds) or (", ".join(f"`{k}`" for k in table.keys) or "nothing")
-    rule = f"a node or body has one of {', '.join(KINDS[:-1])}"
-    raise table.mark.error(rule, value=found, near=near, node=node or None)
-
-
-def _only(name: str, node: Table, words: tuple[str, ...], path: str) -> None:
-    known = dict.fromkeys((*words, *NODE_KEYS, *(BODY_KEYS if name == "" else ())))
-    node.only(known, f"`{path or 'graph'}`")
-
-
-def _without(table: Table, words: tuple[str, ...]) -> Table:
-    keep = [k for k in table.keys if k not in words]
-    return Table({k: table.entries[k] for k in keep}, {k: table.keys[k] for k in keep}, table.mark)
-
-
-def _input_names(value: Located) -> tuple[str, ...]:
-    names = tuple(name_of(v, "an input") for v in value) if isinstance(value, Items) else (name_of(value, "an input"),)
-    if not names or len(set(names)) != len(names):
-        raise value.mark.error("`in` must list different names", value=", ".join(names) or "none")
-    return names
-
-
-def _named_inputs(value: Located | None) -> tuple[str, ...]:
-    """The inputs of a body written in place: those that its `from` names, else `in`."""
-    if isinstance(value, Table) and value.entries and not ("choose" in value or "any_of" in value):
-        return tuple(value.entries)
-    return ("in",)
-
-
-def _output_name(value: Located, label: str) -> str:
-    text = value.value if isinstance(value, Leaf) else None
-    if not isinstance(text, str):
-        raise value.mark.error("`out` lists names of nodes", value="something else", node=label)
-    return text.split("[")[0].strip().split(".")[-1]
-
-
-def _into(value: Located, path: str) -> tuple[str, ...]:
-    names = tuple(name_of(v, "an output") for v in value) if isinstance(value, Items) else ()
-    if not names or len(set(names)) != len(names):
-        raise value.mark.error("`into` must list different names", value=", ".join(names) or "none", node=path)
-    return names
-
-
-def _node_words(node: Table, path: str, registry: Registry) -> tuple[str | None, str | None, str | None]:
-    """`merge`, `weights` and `init` of a node."""
-    out: list[str | None] = []
-    for key, options in (("merge", ("add", "concat")), ("weights", ()), ("init", ("zero", "learned"))):
-        value = node.get(key)
-        if value is None:
-            out.append(None)
-            continue
-        name = name_of(value, f"`{key}`")
-        if options and (name not in options or (key == "merge" and name not in registry)):
-            rule = f"`{key}` must be one of {', '.join(options)}"
-            raise value.mark.error(rule, value=f"`{name}`", near=nearest(name, options), node=path)
-        out.append(name)
-    return out[0], out[1], out[2]
-
-
 def _ports(apply: Apply, name: str) -> tuple[tuple[Port, ...], str]:
     """What an apply can be connected to, and what errors call it."""
     if isinstance(apply, OpApply):
@@ -489,38 +421,3 @@ def _depth(apply: Apply) -> int:
     if isinstance(apply, OpApply):
         return 0
     return max(g.depth for pattern in apply.patterns.values() for g in pattern)
-
-
-def _no_certain_cycle(graph: Graph, path: str) -> None:
-    """Refuses a cycle without a delay whose edges are fixed and whose nodes are ops; the walk finds all others."""
-    edges = {
-        i: [e.target for port in m.inputs for e in port.edges if isinstance(e, Ref) and not e.delay and e.target >= 0]
-        for i, m in enumerate(graph.members)
-        if isinstance(m.apply, OpApply)
-    }
-    indegree = dict.fromkeys(edges, 0)
-    for i, sources in edges.items():
-        edges[i] = [s for s in sources if s in edges]
-        indegree[i] = len(edges[i])
-    readers: dict[int, list[int]] = {i: [] for i in edges}
-    for i, sources in edges.items():
-        for s in sources:
-            readers[s].append(i)
-    ready = [i for i, n in indegree.items() if not n]
-    while ready:
-        done = ready.pop()
-        indegree.pop(done)
-        for reader in readers[done]:
-            indegree[reader] -= 1
-            if not indegree[reader]:
-                ready.append(reader)
-    if indegree:
-        walk, here = [], next(iter(indegree))
-        while here not in walk:
-            walk.append(here)
-            here = next(s for s in edges[here] if s in indegree)
-        names = [graph.members[i].name for i in reversed([*walk[walk.index(here) :], here])]
-        mark = graph.members[here].mark
-        rule = "every cycle must carry a delay"
-        hint = f'Write "{names[0]}[t-1]" at one of its edges.'
-        raise mark.error(rule, value=f"`{' → '.join(names)}`", node=join(path, graph.members[here].name), hint=hint)

@@ -87,7 +87,7 @@ class _Walk:
         self.nodes: list[FlatNode] = []
         self.decisions: dict[str, Any] = {}
         self.shared: dict[str, Any] = {}
-        self.frames = 0
+        self.frames: list[Frame] = []
         self.pending = False
         self.delayed = False
 
@@ -95,7 +95,7 @@ class _Walk:
         frame = Frame(graph, "", "", None, ((-1, 0, 0),), None, False)
         outline = self.body(frame)
         (output,) = self.outputs(frame)
-        plan = Plan(self.nodes, graph.inputs[0], output, outline, self.decisions, self.delayed)
+        plan = Plan(self.nodes, graph.inputs[0], output, outline, self.decisions, self.frames, self.delayed)
         if self.pending or self.delayed:
             settle(plan)
         return plan
@@ -172,8 +172,8 @@ class _Walk:
 
     def body(self, frame: Frame) -> tuple[Group, ...]:
         """Walks the members of a graph in the order of writing; gives their groups."""
-        self.frames += 1
-        if self.frames > MAX_NODES:
+        self.frames.append(frame)
+        if len(self.frames) > MAX_NODES:
             raise frame.graph.mark.error(f"an architecture has at most {MAX_NODES:,} bodies", value="more")
         groups = []
         for slot, member in enumerate(frame.graph.members):

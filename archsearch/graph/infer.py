@@ -62,17 +62,17 @@ def infer(plan: Plan, scale: Scale, binder: Binder, input_type: ValueType) -> In
     if not plan.delayed:
         run.once({})
         return run.result
-    known: dict[tuple[int, int], int] = {}
+    found: dict[tuple[int, int], int] = {}
     for _ in range(MAX_PASSES):
-        guesses = run.once(known)
+        guesses = run.once(found)
         found = {key: run.result.typings[key[0]].outputs[key[1]] for key in guesses}
         if found == guesses:
             return run.result
-        known = found
-    node = plan.nodes[next(k for k in guesses if guesses[k] != found[k])[0]]
-    value = f"{binder.types[guesses[next(k for k in guesses if guesses[k] != found[k])]]}, then others"
+    where = next(k for k in guesses if guesses[k] != found[k])
+    node, before, after = plan.nodes[where[0]], binder.types[guesses[where]], binder.types[found[where]]
     rule = "the type of a value on a cycle must be the same from turn to turn"
-    raise node.mark().error(rule, value=value, node=node.name, hint="Say `width:` at an op on the cycle.")
+    hint = "Say `width:` at an op on the cycle."
+    raise node.mark().error(rule, value=f"{before}, then {after}", node=node.name, hint=hint)
 
 
 class _Run:
@@ -136,7 +136,7 @@ class _Run:
         count = len(self.result.typings)
         edges = [v for port in node.inputs for v in port]
         unsure = [(t, o) for t, o, _ in edges if t >= count and (t, o) not in self.known]
-        sure = [k for k, (t, _, _) in zip(self.key(node), edges, strict=False) if t < count and k is not None]
+        sure = [self.input if t < 0 else self.result.typings[t].outputs[o] for t, o, _ in edges if t < count]
         if unsure and sure:
             for where in unsure:
                 self.guesses[where] = sure[0]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from archsearch.errors import FileError
 from archsearch.graph.plan import FlatNode, Frame, Pending, Plan, Val
 from archsearch.graph.reader import Mark
+from archsearch.graph.statics import cycle_text
 
 __all__ = ["components", "settle"]
 
@@ -21,7 +22,8 @@ def settle(plan: Plan) -> None:
     """
     for node in plan.nodes:
         node.inputs = tuple(tuple(_resolved(v) for v in port) for port in node.inputs)
-        node.frame.inputs = tuple(_resolved(v) for v in node.frame.inputs)
+    for frame in plan.frames:
+        frame.inputs = tuple(_resolved(v) for v in frame.inputs)
     plan.output = _resolved(plan.output)
     if any(v[0] >= i and not v[2] for i, node in enumerate(plan.nodes) for port in node.inputs for v in port):
         _sort(plan)
@@ -73,10 +75,9 @@ def _sort(plan: Plan) -> None:
         return (place[val[0]], val[1], val[2]) if val[0] >= 0 else val
 
     plan.nodes = [nodes[i] for i in order]
-    frames = {id(n.frame): n.frame for n in nodes}
     for node in plan.nodes:
         node.inputs = tuple(tuple(moved(v) for v in port) for port in node.inputs)
-    for frame in frames.values():
+    for frame in plan.frames:
         frame.inputs = tuple(moved(v) for v in frame.inputs)
     plan.output = moved(plan.output)
     _reorder_outline(plan)
@@ -112,12 +113,10 @@ def _endless(nodes: list[FlatNode], stuck: list[int]) -> FileError:
         here = next(v[0] for port in nodes[here].inputs for v in port if v[0] in among and not v[2])
     cycle = [*walk[at[here] :], here][::-1]
     names = [nodes[i].name for i in cycle]
-    if len(names) > 8:
-        names = [*names[:4], "…", *names[-3:]]
     mark, member = _meeting(nodes, here, cycle)
     hint = f'Write "{member}[t-1]" at one of its edges.'
     rule = "every cycle must carry a delay"
-    return mark.error(rule, value=f"`{' → '.join(names)}`", node=nodes[here].name, hint=hint)
+    return mark.error(rule, value=cycle_text(names), node=nodes[here].name, hint=hint)
 
 
 def _meeting(nodes: list[FlatNode], here: int, cycle: list[int]) -> tuple[Mark, str]:

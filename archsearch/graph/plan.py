@@ -146,6 +146,7 @@ class Plan:
         output: what the graph gives; input: the name of its one input.
         delayed: whether any edge has a delay.
         decisions: flat, in the order in which they were asked.
+        frames: all bodies, also those that hold no node themselves.
         counted: which nodes have weights of their own that the output depends on; see `count`.
     """
 
@@ -154,6 +155,7 @@ class Plan:
     output: Val
     outline: tuple[Group, ...]
     decisions: dict[str, Any]
+    frames: list[Frame]
     delayed: bool = False
     counted: tuple[int, ...] | None = None
 

@@ -29,6 +29,7 @@ from archsearch.graph.options import OpenChoice, open_choices
 from archsearch.graph.plan import Plan
 from archsearch.graph.reader import Document, load, parse
 from archsearch.graph.size import SpaceSize, size
+from archsearch.graph.statics import Shapes
 from archsearch.graph.template import Graph
 from archsearch.graph.types import ValueType
 from archsearch.graph.values import Scope
@@ -103,6 +104,9 @@ class SearchSpace:
         for name, mark in header.keys.items():
             compiler.definition(name, own, mark)
         graph = compiler.graph(header.graph, own)
+        if header.match and header.match.by in Shapes().of(graph):
+            rule = "`match.by` must not decide how often something repeats"
+            raise header.match.mark.error(rule, value=f"`{header.match.by}`")
         for kind, found in (("input", graph.inputs), ("output", graph.outputs)):
             if len(found) != 1:
                 raise graph.mark.error(f"the graph must have one {kind}", value=f"{len(found)}")

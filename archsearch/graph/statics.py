@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from archsearch.errors import RuleError
+from archsearch.errors import FileError, RuleError
 from archsearch.graph.domain import Categorical, Domain, Integer, Real, Subset
-from archsearch.graph.template import Apply, Choose, Const, Formula, Graph, Name, OpApply, Pick, Repeat, Value
+from archsearch.graph.template import (
+    Apply,
+    Choose,
+    Const,
+    Formula,
+    Graph,
+    Name,
+    OpApply,
+    Pick,
+    Ref,
+    Repeat,
+    Value,
+    join,
+)
 
-__all__ = ["Shapes", "domain_size", "names_in", "values_in", "values_of"]
+__all__ = ["Shapes", "cycle_text", "domain_size", "names_in", "refuse_cycles", "values_in", "values_of"]
 
 MOST = 100_000
 
@@ -103,3 +116,49 @@ class Shapes:
     def _free(self, graph: Graph) -> set[str]:
         own = {*graph.params, *graph.choices}
         return {n for n in self.of(graph) if n not in own}
+
+
+def refuse_cycles(graph: Graph, path: str) -> None:
+    """Refuses a cycle without a delay whose edges are fixed and whose nodes are ops; the walk finds all others."""
+    edges = {
+        i: [e.target for port in m.inputs for e in port.edges if isinstance(e, Ref) and not e.delay and e.target >= 0]
+        for i, m in enumerate(graph.members)
+        if isinstance(m.apply, OpApply)
+    }
+    indegree = dict.fromkeys(edges, 0)
+    for i, sources in edges.items():
+        edges[i] = [s for s in sources if s in edges]
+        indegree[i] = len(edges[i])
+    readers: dict[int, list[int]] = {i: [] for i in edges}
+    for i, sources in edges.items():
+        for s in sources:
+            readers[s].append(i)
+    ready = [i for i, n in indegree.items() if not n]
+    while ready:
+        done = ready.pop()
+        indegree.pop(done)
+        for reader in readers[done]:
+            indegree[reader] -= 1
+            if not indegree[reader]:
+                ready.append(reader)
+    if indegree:
+        raise _cycle(graph, edges, indegree, path)
+
+
+def cycle_text(names: list[str]) -> str:
+    """A cycle in words, the middle of a long one left out."""
+    return f"`{' → '.join(names if len(names) <= 8 else [*names[:4], '…', *names[-3:]])}`"
+
+
+def _cycle(graph: Graph, edges: dict[int, list[int]], stuck: Collection[int], path: str) -> FileError:
+    """The error that names one cycle among members that wait for each other."""
+    walk: list[int] = []
+    here = next(iter(stuck))
+    while here not in walk:
+        walk.append(here)
+        here = next(s for s in edges[here] if s in stuck)
+    names = [graph.members[i].name for i in reversed([*walk[walk.index(here) :], here])]
+    mark = graph.members[here].mark
+    rule = "every cycle must carry a delay"
+    hint = f'Write "{names[0]}[t-1]" at one of its edges.'
+    return mark.error(rule, value=cycle_text(names), node=join(path, graph.members[here].name), hint=hint)

@@ -242,6 +242,12 @@ READ = [
     Bad("require without a comparison", "require: [params + 1]\ngraph: {op: tanh}", 1, ("compare",)),
     Bad("match by an unknown size", "match: {params: 100, by: widht}\ngraph: {op: tanh}", 1, ("`widht`", "`width`")),
     Bad("match without a size", "match: {params: 100}\ngraph: {op: tanh}", 1, ("no `by`",)),
+    Bad(
+        "match by what shapes the graph",
+        "scale: {depth: 3}\nmatch: {params: 100, by: depth}\ngraph: {repeat: tanh, times: $depth}",
+        2,
+        ("must not decide how often", "`depth`"),
+    ),
     Bad("a scale of 0", "scale: {width: 0}\ngraph: {op: tanh}", 1, ("above 0", "`0`")),
     Bad("another version", "version: 2\ngraph: {op: tanh}", 1, ("`version`", "1", "`2`")),
     Bad("no graph", "name: x", 1, ("needs a `graph`",)),

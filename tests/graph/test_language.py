@@ -247,6 +247,31 @@ def test_parameters_arithmetic_and_widths() -> None:
         space.rescaled(widht=3)
 
 
+def test_widths_of_bodies_that_hold_no_node_themselves() -> None:
+    space = read(
+        """
+        define:
+          inner: {params: {w: 1}, op: linear, width: $w}
+          outer: {nodes: {out: {op: inner, w: "=2*width", from: in}}}
+        graph:
+          nodes:
+            c: {op: outer, from: late}
+            late: {op: linear, width: 16, from: in}
+            loop: {op: outer, from: "half[t-1]"}
+            half: {op: linear, width: 5, from: loop}
+            out: {op: concat, from: [c, loop]}
+        """
+    )
+    a = only(space)
+    assert {n.name: n.types[0].width for n in a.nodes} == {
+        "late": 16,
+        "c.out": 32,
+        "loop.out": 10,
+        "half": 5,
+        "out": 42,
+    }
+
+
 def test_several_inputs_and_outputs() -> None:
     space = read(
         """
