@@ -56,7 +56,8 @@ def _weights(inference: Inference) -> dict[int, str]:
     """Which nodes share weights, by number. A group of one, or of an op without weights, is none."""
     groups: dict[str, list[int]] = {}
     for i, node in enumerate(inference.plan.nodes):
-        if node.weights is not None and inference.typings[i].params:
+        trained = inference.typings[i].params or node.initial == "learned"
+        if node.weights is not None and trained:
             groups.setdefault(node.weights, []).append(i)
     out: dict[int, str] = {}
     for group, members in groups.items():

@@ -413,6 +413,24 @@ def test_shared_weights_of_definitions() -> None:
     assert [n.weights for n in a.nodes] == ["w.a", "w.out", "w.a", "w.out", None, None]
 
 
+def test_tied_turns_share_their_first_values_too() -> None:
+    space = read(
+        """
+        define:
+          cell: {nodes: {s: {op: add, from: [in, "out[t-1]"]}, out: {op: tanh, init: learned, from: s}}}
+        graph: {nodes: {x: {repeat: cell, times: 2, tie: weights, from: in}, out: {op: cell, from: x}}}
+        require: [params == 128]
+        """
+    )
+    a = only(space)
+    assert [a.node(n).weights for n in ("x.0.out", "x.1.out", "out.out", "x.0.s")] == [
+        "x.each.out",
+        "x.each.out",
+        None,
+        None,
+    ]
+
+
 # ---- choices ---------------------------------------------------------------------------------------------------------
 
 
