@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from archsearch.errors import RuleError, UnknownNameError, nearest
 from archsearch.graph.types import ValueType
@@ -66,9 +66,7 @@ class Setting:
         if self.kind is int and isinstance(value, float) and value.is_integer():
             value = int(value)
         if not isinstance(value, self.kind) or (isinstance(value, bool) and self.kind is not bool):
-            raise RuleError(
-                f"`{self.name}` must be {_KINDS[self.kind]}", value=repr(value), setting=self.name
-            )
+            raise RuleError(f"`{self.name}` must be {_KINDS[self.kind]}", value=repr(value), setting=self.name)
         if isinstance(value, int | float) and not isinstance(value, bool):
             low_ok = self.low is None or value >= self.low
             high_ok = self.high is None or value <= self.high
@@ -83,7 +81,7 @@ class Setting:
                 near=nearest(str(value), self.options),
                 setting=self.name,
             )
-        return value  # type: ignore[no-any-return]
+        return cast(Scalar, value)
 
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
@@ -145,6 +143,12 @@ class OpSpec:
             `solved`, `random`, `norm` or `plumbing`.
         mixes_time: an output may depend on other time steps. Such an op is refused on a cycle.
         commutative: the order of the edges into the `many` port does not matter.
+        linearity: how the output depends on the inputs, step by step; what the compiler of recurrences goes by.
+            `elementwise`: affine in all inputs together, feature i of i alone (`add`, `one_minus`, `scale`).
+            `product`: feature by feature the product of the inputs (`multiply`).
+            `mixing`: affine in all inputs together, but features meet or move (`linear`, `concat`, `split`).
+            `bilinear`: affine in each input while the others stand still, and features meet (`matmul`, `outer`).
+            `nonlinear`: anything else; always safe to say.
         source: the text of the op's file if a person or a language model wrote it; part of the hash.
     """
 
@@ -157,6 +161,7 @@ class OpSpec:
     make: Callable[..., OpRule] = field(compare=False)
     mixes_time: bool = False
     commutative: bool = False
+    linearity: str = "nonlinear"
     paper: str = ""
     source: str | None = None
 

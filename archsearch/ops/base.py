@@ -142,6 +142,7 @@ class Op:
         outputs: names of the outputs; one output `out` unless the class says otherwise.
         mixes_time: whether output t may depend on other steps than t.
         commutative: whether the order of edges into the `many` port is free.
+        linearity: how a step's output depends on its inputs; see `archsearch.graph.opspec.OpSpec`.
         native_copies: false where `forward_one` and `step_one` handle a single copy and the base loops over copies.
         equation, paper: for `archsearch ops show`.
     """
@@ -152,6 +153,7 @@ class Op:
     outputs: ClassVar[tuple[str, ...]] = ("out",)
     mixes_time: ClassVar[bool] = False
     commutative: ClassVar[bool] = False
+    linearity: ClassVar[str] = "nonlinear"
     native_copies: ClassVar[bool] = True
     equation: ClassVar[str] = ""
     paper: ClassVar[str] = ""
@@ -238,6 +240,7 @@ class Op:
             make=cls,
             mixes_time=cls.mixes_time,
             commutative=cls.commutative,
+            linearity=cls.linearity,
             paper=cls.paper,
             source=cls.source,
         )
@@ -316,6 +319,7 @@ def op(
     outputs: tuple[str, ...] | None = None,
     mixes_time: bool = False,
     commutative: bool = False,
+    linearity: str = "nonlinear",
     equation: str = "",
     paper: str = "",
 ) -> Callable[[C], C]:
@@ -328,7 +332,7 @@ def op(
             cls.ports = tuple(Port(p) if isinstance(p, str) else p for p in ports)
         if outputs is not None:
             cls.outputs = outputs
-        cls.equation, cls.paper = equation, paper
+        cls.linearity, cls.equation, cls.paper = linearity, equation, paper
         return cls
 
     return mark
