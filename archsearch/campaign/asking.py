@@ -58,7 +58,7 @@ class Asker:
     Args:
         agent, gate: whom to ask, and what a proposal has to pass.
         settled: looks up what became of a candidate; `None` while it is not over.
-        ahead: how many admitted candidates may be without a result that the agent has seen.
+        ahead: how many admitted candidates may be without a result that the agent has seen when it is asked.
         deterministic: see the module.
         thread: where the agent thinks, so that nobody waits for it; `None` to wait.
     """
@@ -146,7 +146,7 @@ class Asker:
             result = self._result(place)
             results.append(result) if result else waiting.append(place)
         open_turns = sum(place.turn is not None for place in waiting)
-        if open_turns < max(self._ahead, 1):
+        if open_turns <= self._ahead:
             self._places = waiting
             return results, True
         return [], False

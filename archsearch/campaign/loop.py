@@ -135,6 +135,8 @@ class Campaign:
             self._asker.forget()
         if self._deadline is not None and not self._over and self._clock() >= self._deadline:
             self._stop_asking("time", f"the time of {self.config.time:g} s was over")
+            # Who was admitted ahead of need and has not begun stays pending; the controls are still wanted.
+            self._ready = deque(job for job in self._ready if self.candidates[job[0]].is_control)
         self._ask()
         if self._over and not self._ready and not self._running:
             self._next_stage()
@@ -362,7 +364,7 @@ class Campaign:
             self._stop_asking("error", str(error))
         for c in self.candidates.values():
             self._hashes.setdefault(c.hash, c.id)
-            if c.status == "pending":
+            if c.status == "pending" and not self.in_finals:
                 self._ready.append((c.id, "search"))
         if self.in_finals:
             self._over, self._message = self._store.ledger.head.over

@@ -3,20 +3,23 @@
 Tune runs the trials; it decides nothing. A `Searcher` fetches jobs from the desk, a scheduler hands reports over and
 asks whether to go on, a callback watches for the hung and the dead. All three run in Tune's controller, in this
 process, and an exception in one of them would end Tune, so each of them is guarded: the error is kept, the campaign
-winds down, and `run` raises it. What Tune writes goes to a temporary folder: the events are the truth, not Tune's own files.
+winds down, and `run` raises it. What Tune writes goes to a temporary folder: the events are the truth, not its files.
 """
 
 from __future__ import annotations
 
+import gc
+import io
 import logging
 import os
 import pickle
 import shutil
+import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -156,16 +159,11 @@ class _Candidate(tune.Trainable):
         return {"said": (report, outcome), "done": outcome is not None}
 
     def _one_thread(self) -> None:
-        import sys
-
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(1)
 
 
 def _free_memory() -> None:
-    import gc
-    import sys
-
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         gc.collect()
@@ -385,6 +383,17 @@ def _cluster(config: CampaignConfig) -> Iterator[None]:
         shutil.rmtree(files, ignore_errors=True)
 
 
+class _Elsewhere(io.TextIOBase):
+    """Stands for stdout, which is for data: what is printed goes to stderr, but for Ray's words on a worker's death."""
+
+    def __init__(self) -> None:
+        self._dropped = False
+
+    def write(self, text: str) -> int:
+        self._dropped = "(raylet)" in text or (self._dropped and text == "\n")
+        return len(text) if self._dropped else sys.stderr.write(text)
+
+
 @contextmanager
 def _quiet(workers: int) -> Iterator[None]:
     """Silences Ray and Tune, and lets them start workers with one thread, all at once."""
@@ -396,7 +405,7 @@ def _quiet(workers: int) -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(_Elsewhere()):
             warnings.simplefilter("ignore")
             yield
     finally:
