@@ -25,7 +25,7 @@ def rotate(x: Tensor, position: int = 0) -> Tensor:
     n, t, h, c = x.shape
     real = x if x.dtype in (torch.float32, torch.float64) else x.float()
     phase = _phase(c, _padded(position + t), x.device, real.dtype)[position : position + t]
-    pairs = torch.view_as_complex(real.view(n, t, h, c // 2, 2))
+    pairs = torch.view_as_complex(real.contiguous().view(n, t, h, c // 2, 2))
     return torch.view_as_real(pairs * phase).view(n, t, h, c).to(x.dtype)
 
 
