@@ -15,6 +15,7 @@ import yaml
 from archsearch.campaign import settings
 from archsearch.errors import ConfigError, FileError
 from archsearch.graph import reader
+from archsearch.graph.scalars import plain_scalar
 from archsearch.training.measurement import TrainingSettings
 
 __all__ = ["CampaignConfig", "Finals", "read_file", "resolve", "training_settings"]
@@ -107,7 +108,19 @@ class CampaignConfig:
 
     def to_yaml(self) -> str:
         """The text of a campaign file that does the same again."""
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        return yaml.dump(self.to_dict(), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what YAML 1.2 would not read as text: PyYAML goes by 1.1, where a bare `1e5` is a name."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if isinstance(plain_scalar(text), str) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def resolve(
