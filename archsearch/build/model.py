@@ -83,6 +83,9 @@ class Model(nn.Module):
         copies: E.
         seeds: one per copy.
         architecture: what it was built from.
+        tokens: whether it reads tokens, and not vectors.
+        pooled: whether it answers once a sequence, from the mean over time.
+        op_class: the classes of its ops by name.
         generators: for dropout, one per copy; made on the device of the parameters at the first use in training.
     """
 
@@ -97,11 +100,12 @@ class Model(nn.Module):
         super().__init__()
         name, width = _ends(architecture)
         self.architecture, self.seeds, self.copies = architecture, seeds, len(seeds)
-        self._input, self._tokens, self._pooled = name, input.kind == "tokens", output.per == "sequence"
+        self._input, self.tokens, self.pooled = name, input.kind == "tokens", output.per == "sequence"
+        self.op_class = find
         self._generators: list[torch.Generator] | None = None
         tops = Plot(Branch(), seeds)
         table = [param("weight", (input.size, width[0]), normal(_EMBEDDING))]
-        self.stem = plant(tops, "stem", table if self._tokens else _affine(width[0], input.size))
+        self.stem = plant(tops, "stem", table if self.tokens else _affine(width[0], input.size))
         self.graph = Branch()
         inner = Plot(self.graph, seeds, prefix="graph.")
         self._plan = compile_graph(architecture, find, inner)
@@ -122,20 +126,22 @@ class Model(nn.Module):
         """
         if ctx is None:
             ctx = Context(self.training, self.generators if self.training else None)
-        y = self._plan.run({self._input: self._embed(inputs)}, ctx)
-        if self._pooled:
-            y = y.mean(2)
+        y = self._plan.run({self._input: self.embed(inputs)}, ctx)
+        return self.answer(y.mean(2) if self.pooled else y)
+
+    def answer(self, y: Tensor) -> Tensor:
+        """The readout: `(E, ..., S)` from `(E, ..., D)`, with at least one axis between."""
         return linear(y, self.readout._parameters["weight"], self.readout._parameters["bias"])  # type: ignore[arg-type]
 
-    def _embed(self, inputs: Tensor) -> Tensor:
-        """`(E, B, T, D)` from what the task gives."""
-        if inputs.ndim == (2 if self._tokens else 3):
+    def embed(self, inputs: Tensor) -> Tensor:
+        """The stem: `(E, B, T, D)` from what `forward` takes."""
+        if inputs.ndim == (2 if self.tokens else 3):
             inputs = inputs.unsqueeze(0)
-        elif inputs.ndim != (3 if self._tokens else 4) or inputs.shape[0] != self.copies:
+        elif inputs.ndim != (3 if self.tokens else 4) or inputs.shape[0] != self.copies:
             raise ValueError(f"inputs must be one batch or {self.copies} of them, but got {tuple(inputs.shape)}")
         weight = self.stem._parameters["weight"]
         assert weight is not None
-        if not self._tokens:
+        if not self.tokens:
             return linear(inputs, weight, self.stem._parameters["bias"])
         if self.copies == 1:
             return F.embedding(inputs, weight.squeeze(0))
