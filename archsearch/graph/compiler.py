@@ -357,7 +357,7 @@ class Compiler:
         outputs = spec.outputs
         if "into" in node:
             outputs = into_names(node.entries["into"], place.path)
-            if "parts" in settings and "parts" not in values:
+            if "parts" in settings and not {"parts", "sizes"} & values.keys():
                 values["parts"] = Const(len(outputs), node.keys["into"])
         for key, value in values.items():
             fits_setting(value, settings[key], place.path)

@@ -15,9 +15,11 @@ MAX_LENGTH = 120
 """Characters in a line; what is longer ends after a whole part, with an ellipsis."""
 
 _ACTIVATIONS = ("gelu", "relu", "sigmoid", "silu", "softplus", "tanh")
+_PRIMITIVES = ("constant", "cumsum", "exp", "matmul", "neg", "norm", "outer", "scale", "shift", "softmax", "sum")
+_RATES = ("pool", "reverse", "upsample")
 QUIET = frozenset(
     ("add", "concat", "dropout", "identity", "layer_norm", "multiply", "one_minus", "rms_norm", "split", "subtract")
-).union(_ACTIVATIONS)
+).union(_ACTIVATIONS, _PRIMITIVES, _RATES)
 """Norms and plumbing: left out of the line unless nothing else is there."""
 
 _ARROW = " → "

@@ -28,7 +28,7 @@ from archsearch.ops.plumbing import ACTIVATIONS, drop
 __all__ = ["Linear", "Mlp"]
 
 
-@op(family="perceptron", equation="y = W x + b")
+@op(family="perceptron", linearity="mixing", equation="y = W x + b")
 @dataclass(frozen=True)
 class Linear(Op):
     """Affine map of the last feature axis."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -84,7 +85,13 @@ class _Reduce(_Plain):
         return len(xs) == 1
 
 
-@op(family="plumbing", ports=(Port("x", many=True),), commutative=True, equation="y = x₁ + x₂ + …")
+@op(
+    family="plumbing",
+    ports=(Port("x", many=True),),
+    commutative=True,
+    linearity="elementwise",
+    equation="y = x₁ + x₂ + …",
+)
 @dataclass(frozen=True)
 class Add(_Reduce):
     """Sum of the inputs."""
@@ -95,18 +102,72 @@ class Add(_Reduce):
         return x
 
 
-@op(family="plumbing", ports=(Port("x", many=True),), commutative=True, equation="y = x₁ ⊙ x₂ ⊙ …")
+@op(
+    family="plumbing",
+    ports=(Port("x", many=True),),
+    commutative=True,
+    linearity="product",
+    equation="y = x₁ ⊙ x₂ ⊙ …",
+)
 @dataclass(frozen=True)
-class Multiply(_Reduce):
-    """Product of the inputs, feature by feature."""
+class Multiply(_Plain):
+    """Product of the inputs, feature by feature; smaller ones go with every feature of a larger one.
 
-    def apply(self, ctx: Context, x: Tensor, *rest: Tensor) -> Tensor:
-        for r in rest:
-            x = x * r
-        return x
+    All inputs are of one type but for factors: a vector of width 1 multiplies anything, and a state of matrices,
+    (heads, rows, columns), may also be multiplied by a vector with one factor a head, or one a row (heads × rows).
+    """
+
+    def infer(self, x: ValueType, *rest: ValueType) -> ValueType:
+        xs = (x, *rest)
+        largest = max(xs, key=lambda v: (len(v.shape), v.size))
+        for v in xs:
+            if v.rate != x.rate or (v.shape != largest.shape and _factor(v.shape, largest.shape) is None):
+                rule = "the inputs of `multiply` must be of one type, or factors: one, one a head or one a row"
+                raise RuleError(rule, value=", ".join(map(str, xs)))
+        return largest
+
+    def cost(self, x: ValueType, *rest: ValueType, time: int) -> Cost:
+        return Cost(flops=len(rest) * self.infer(x, *rest).size)
+
+    def is_identity(self, *xs: ValueType) -> bool:
+        return len(xs) == 1
+
+    def forward(self, w: Weights, *xs: Tensor, ctx: Context) -> Tensor:
+        return _product(xs, 3)
+
+    def step(self, w: Weights, state: State, *xs: Tensor, ctx: Context) -> tuple[Tensor, State]:
+        return _product(xs, 2), state
 
 
-@op(family="plumbing", ports=("x", "y"), equation="out = x − y")
+def _factor(shape: tuple[int, ...], of: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The shape in which a factor goes with every feature that it multiplies; `None` where it does not fit."""
+    if shape == (1,):
+        return (1,) * len(of)
+    if len(of) != 3 or len(shape) != 1:
+        return None
+    heads, rows, _ = of
+    return {heads: (heads, 1, 1), heads * rows: (heads, rows, 1)}.get(shape[0])
+
+
+def _beside(x: Tensor, largest: tuple[int, ...], lead: int) -> Tensor:
+    """`x`, or the factor that it is, with as many axes as the largest input."""
+    shape = tuple(x.shape[lead:])
+    return x if shape == largest else x.view(*x.shape[:lead], *(_factor(shape, largest) or ()))
+
+
+def _product(xs: tuple[Tensor, ...], lead: int) -> Tensor:
+    """The product of values with `lead` axes of copies, batch and time before their features."""
+    fitted = list(xs)
+    if any(x.shape != xs[0].shape for x in xs):
+        largest = max((tuple(x.shape[lead:]) for x in xs), key=lambda s: (len(s), math.prod(s)))
+        fitted = [_beside(x, largest, lead) for x in xs]
+    product = fitted[0]
+    for x in fitted[1:]:
+        product = product * x
+    return product
+
+
+@op(family="plumbing", ports=("x", "y"), linearity="elementwise", equation="out = x − y")
 @dataclass(frozen=True)
 class Subtract(_Plain):
     """Difference of two inputs."""
@@ -121,7 +182,7 @@ class Subtract(_Plain):
         return x - y
 
 
-@op(family="plumbing", ports=(Port("x", many=True),), equation="y = [x₁; x₂; …]")
+@op(family="plumbing", ports=(Port("x", many=True),), linearity="mixing", equation="y = [x₁; x₂; …]")
 @dataclass(frozen=True)
 class Concat(_Plain):
     """The inputs side by side along the last feature axis."""
@@ -138,25 +199,41 @@ class Concat(_Plain):
         return xs[0] if len(xs) == 1 else torch.cat(xs, -1)
 
 
-@op(family="plumbing", equation="x = [y₁; y₂; …]")
+@op(family="plumbing", linearity="mixing", equation="x = [y₁; y₂; …]")
 @dataclass(frozen=True)
 class Split(Op):
-    """Equal parts of the last feature axis, one output each."""
+    """Parts of the last feature axis, one output each: equal `parts`, or parts of stated `sizes`."""
 
-    parts: int = setting(required=True, low=1, help="number of outputs; `into: [q, k, v]` names them")
+    parts: int | None = setting(None, low=1, help="number of equal outputs; `into: [q, k, v]` names them")
+    sizes: str | None = setting(None, help='widths of the outputs instead, as "3,5"')
 
     def infer(self, x: ValueType) -> tuple[ValueType, ...]:
-        part = ValueType((*x.shape[:-1], divides("parts", self.parts, x.width)), x.rate)
-        return (part,) * self.parts
+        return tuple(ValueType((*x.shape[:-1], w), x.rate) for w in self._widths(x.width))
+
+    def _widths(self, width: int) -> list[int]:
+        if (self.parts is None) == (self.sizes is None):
+            said = "neither" if self.parts is None else "both"
+            raise RuleError("`split` must have one of `parts` and `sizes`", value=said, setting="parts")
+        if self.sizes is None:
+            return [divides("parts", self.parts or 1, width)] * (self.parts or 1)
+        words = [w.strip() for w in self.sizes.split(",")]
+        widths = [int(w) if w.isascii() and w.isdigit() else 0 for w in words]
+        if min(widths) < 1:
+            rule = '`sizes` must be whole numbers above 0, as "3,5"'
+            raise RuleError(rule, value=f"`{self.sizes}`", setting="sizes")
+        if sum(widths) != width:
+            rule = "`sizes` must add up to the width"
+            raise RuleError(rule, value=f"sizes={self.sizes}, width={width}", setting="sizes")
+        return widths
 
     def forward(self, w: Weights, x: Tensor, *, ctx: Context) -> tuple[Tensor, ...]:
-        return x.chunk(self.parts, -1)
+        return torch.split(x, self._widths(x.shape[-1]), -1)
 
     def step(self, w: Weights, state: State, x: Tensor, *, ctx: Context) -> tuple[tuple[Tensor, ...], State]:
-        return x.chunk(self.parts, -1), state
+        return self.forward(w, x, ctx=ctx), state
 
 
-@op(family="plumbing", equation="y = x")
+@op(family="plumbing", linearity="elementwise", equation="y = x")
 @dataclass(frozen=True)
 class Identity(_Plain):
     """Its input, unchanged."""
@@ -171,7 +248,7 @@ class Identity(_Plain):
         return x
 
 
-@op(family="plumbing", equation="y = m ⊙ x / (1 − rate), m ~ Bernoulli(1 − rate)")
+@op(family="plumbing", linearity="elementwise", equation="y = m ⊙ x / (1 − rate), m ~ Bernoulli(1 − rate)")
 @dataclass(frozen=True)
 class Dropout(_Plain):
     """Sets features to zero at random in training and scales the others up."""
@@ -252,7 +329,7 @@ class Softplus(Activation):
         return F.softplus(x)
 
 
-@op(family="plumbing", equation="y = 1 − x")
+@op(family="plumbing", linearity="elementwise", equation="y = 1 − x")
 @dataclass(frozen=True)
 class OneMinus(Activation):
     """One less the input, as the other half of a gate."""

@@ -7,12 +7,24 @@ from types import MappingProxyType
 
 from archsearch.errors import UnknownNameError
 from archsearch.graph.opspec import Registry
-from archsearch.ops import attention, convolution, norm, perceptron, plumbing, recurrence, state_space
+from archsearch.ops import (
+    attention,
+    convolution,
+    matrices,
+    norm,
+    perceptron,
+    plumbing,
+    rates,
+    recurrence,
+    state_space,
+    time,
+    vectors,
+)
 from archsearch.ops.base import Op
 
 __all__ = ["op_class", "op_classes", "registry"]
 
-FAMILIES = (perceptron, attention, recurrence, state_space, convolution, norm, plumbing)
+FAMILIES = (perceptron, attention, recurrence, state_space, convolution, norm, plumbing, vectors, matrices, time, rates)
 
 
 @cache

@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -26,11 +28,20 @@ TOLERANCE = 1e-5  # of the largest magnitude, in float32, at initialisation
 
 @dataclass(frozen=True)
 class Case:
-    """An op with settings, fed with vectors of these widths (one a port, any number for a port that takes many)."""
+    """An op with settings, fed with vectors of these widths (one a port, any number for a port that takes many).
+
+    In place of a width may stand a shape, (heads, rows, columns).
+
+    Args:
+        rates: how often each input ticks; all at the rate of the graph's input unless said.
+        unread: inputs whose values the op never looks at.
+    """
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    widths: tuple[int, ...] = (8,)
+    widths: tuple[int | tuple[int, ...], ...] = (8,)
+    rates: tuple[Fraction, ...] = ()
+    unread: tuple[int, ...] = ()
 
     @property
     def op(self) -> Op:
@@ -40,7 +51,15 @@ class Case:
     @property
     def types(self) -> tuple[ValueType, ...]:
         """The types of the inputs."""
-        return tuple(ValueType((w,)) for w in self.widths)
+        rates = self.rates or (Fraction(1),) * len(self.widths)
+        shapes = [(w,) if isinstance(w, int) else w for w in self.widths]
+        return tuple(ValueType(shape, rate) for shape, rate in zip(shapes, rates, strict=True))
+
+    @property
+    def outputs(self) -> tuple[ValueType, ...]:
+        """The types of the outputs."""
+        inferred = self.op.infer(*self.types)
+        return inferred if isinstance(inferred, tuple) else (inferred,)
 
     def __str__(self) -> str:
         return "-".join([self.name, *(f"{k}={v}" for k, v in self.settings.items())])
@@ -53,7 +72,12 @@ class Case:
     def inputs(self, *, copies: int = COPIES, time: int = TIME, dtype: torch.dtype = torch.float32) -> list[Tensor]:
         """Normal inputs, with gradients on."""
         g = torch.Generator().manual_seed(11)
-        return [torch.randn(copies, BATCH, time, w, generator=g).to(dtype).requires_grad_() for w in self.widths]
+        shapes = [(copies, BATCH, math.ceil(time * t.rate), *t.shape) for t in self.types]
+        return [torch.randn(shape, generator=g).to(dtype).requires_grad_() for shape in shapes]
+
+    def read(self, xs: Sequence[Any]) -> list[Any]:
+        """What belongs to the inputs whose values matter."""
+        return [x for i, x in enumerate(xs) if i not in self.unread]
 
 
 def parallel(case: Case, w: Mapping[str, Tensor], xs: list[Tensor]) -> list[Tensor]:
@@ -62,13 +86,23 @@ def parallel(case: Case, w: Mapping[str, Tensor], xs: list[Tensor]) -> list[Tens
 
 
 def stepwise(case: Case, w: Mapping[str, Tensor], xs: list[Tensor]) -> list[Tensor]:
-    """A step after the other, stacked over time."""
+    """A step after the other, stacked over time; the steps of a slower output that were there."""
     op, steps = case.op, []
     state = op.start(w, xs[0].shape[1], *case.types)
-    for one in zip(*(x.unbind(2) for x in xs), strict=True):
+    for one in ticks(case, xs):
         y, state = op.step(w, state, *one, ctx=Context())
         steps.append(_outputs(y))
-    return [torch.stack(ys, 2) for ys in zip(*steps, strict=True)]
+    return [torch.stack([y for y in ys if y is not None], 2) for ys in zip(*steps, strict=True)]
+
+
+def ticks(case: Case, xs: list[Tensor]) -> Iterator[list[Tensor | None]]:
+    """The inputs step by step, at the fastest of their rates; a slower one is `None` until it ticks."""
+    fastest = max(t.rate for t in case.types)
+    every = [fastest / t.rate for t in case.types]
+    steps = [x.unbind(2) for x in xs]
+    for t in range(max(map(len, steps))):
+        due = [(t + 1) / k for k in every]
+        yield [s[int(d) - 1] if d.denominator == 1 else None for s, d in zip(steps, due, strict=True)]
 
 
 def _outputs(y: Any) -> list[Tensor]:
@@ -77,8 +111,12 @@ def _outputs(y: Any) -> list[Tensor]:
 
 def _gradients(ys: list[Tensor], of: list[Tensor]) -> list[Tensor]:
     g = torch.Generator().manual_seed(7)
-    loss = sum((y * torch.randn(y.shape, generator=g).to(y.dtype)).sum() for y in ys)
-    return list(torch.autograd.grad(loss, of, allow_unused=False))
+    return _derived([(y * torch.randn(y.shape, generator=g).to(y.dtype)).sum() for y in ys], of)
+
+
+def _derived(parts: list[Tensor], of: list[Tensor]) -> list[Tensor]:
+    """Gradients of a sum; none where nothing is read."""
+    return list(torch.autograd.grad(sum(parts), of, retain_graph=True)) if of else []
 
 
 def close(a: Tensor, b: Tensor, what: str, tolerance: float = TOLERANCE) -> None:
@@ -95,18 +133,19 @@ def decodes(case: Case) -> bool:
 
 def check_types(case: Case) -> None:
     """The outputs have the shapes that the type rule says, at odd lengths and at one step; inputs stay as they are."""
-    inferred = case.op.infer(*case.types)
-    expected = inferred if isinstance(inferred, tuple) else (inferred,)
     for time in (1, 2, TIME):
         xs = case.inputs(time=time)
         before = [x.detach().clone() for x in xs]
         ys = parallel(case, case.weights(), xs)
-        assert [y.shape for y in ys] == [(COPIES, BATCH, time, *t.shape) for t in expected]
+        assert [y.shape for y in ys] == [(COPIES, BATCH, math.ceil(time * t.rate), *t.shape) for t in case.outputs]
         assert all(torch.equal(x, b) for x, b in zip(xs, before, strict=True)), "an input was overwritten"
 
 
 def check_forms_agree(case: Case) -> None:
-    """Outputs and gradients of the parallel form and of the steps equal those of the steps in double precision."""
+    """Outputs and gradients of the parallel form and of the steps equal those of the steps in double precision.
+
+    Of an output slower than its input, only windows that close within the sequence have steps.
+    """
     results = {}
     for form, run, dtype in (
         ("parallel", parallel, torch.float32),
@@ -114,9 +153,10 @@ def check_forms_agree(case: Case) -> None:
         ("reference", stepwise, torch.float64),
     ):
         w, xs = case.weights(dtype=dtype), case.inputs(dtype=dtype)
-        ys = run(case, w, xs)
-        results[form] = [*ys, *_gradients(ys, [*xs, *w.values()])]
+        ys = [y[:, :, : math.floor(TIME * t.rate)] for y, t in zip(run(case, w, xs), case.outputs, strict=True)]
+        results[form] = [*ys, *_gradients(ys, [*case.read(xs), *w.values()])]
     names = [*(f"output {i}" for i in range(len(ys))), *(f"gradient of input {i}" for i in range(len(xs))), *w]
+    names = [n for n in names if n not in {f"gradient of input {i}" for i in case.unread}]
     for form in ("parallel", "steps"):
         for name, got, reference in zip(names, results[form], results["reference"], strict=True):
             close(got, reference, f"{form}, {name}")
@@ -125,6 +165,8 @@ def check_forms_agree(case: Case) -> None:
 def check_gradients(case: Case) -> None:
     """Gradients equal finite differences in double precision, at a tiny size."""
     w = case.weights(seeds=(3,), dtype=torch.float64)
+    if not (case.read(list(case.types)) or w):
+        return
     xs = [x.detach()[:, :2].requires_grad_() for x in case.inputs(copies=1, time=3, dtype=torch.float64)]
 
     def run(*values: Tensor) -> tuple[Tensor, ...]:
@@ -141,17 +183,23 @@ def check_time(case: Case) -> None:
     xs = case.inputs()
     ys = parallel(case, w, xs)
     moved = [x.detach().clone() for x in xs]
-    for x in moved:
-        x[:, :, at] += 1.0
-    for y, z in zip(ys, parallel(case, w, moved), strict=True):
-        close(z[:, :, :at], y[:, :, :at], "output before the change")
+    for x, t in zip(moved, case.types, strict=True):
+        x[:, :, math.floor(at * t.rate)] += 1.0
+    for y, z, t in zip(ys, parallel(case, w, moved), case.outputs, strict=True):
+        before = math.floor(at * t.rate)
+        close(z[:, :, :before], y[:, :, :before], "output before the change")
         if not case.op.mixes_time:
             close(z[:, :, at + 1 :], y[:, :, at + 1 :], "output after the change")
-    for g in torch.autograd.grad(sum(y[:, :, at].square().sum() for y in ys), xs):
-        scale = g.abs().max().item()
-        assert g[:, :, at + 1 :].abs().max().item() <= 1e-6 * max(scale, 1.0), "a gradient reaches later steps"
-        if not case.op.mixes_time:
-            assert g[:, :, :at].abs().max().item() == 0.0, "a gradient reaches earlier steps"
+    for y, t in zip(ys, case.outputs, strict=True):
+        step = math.floor(at * t.rate)
+        closed = (step + 1) / t.rate
+        grads = _derived([y[:, :, step].square().sum()], case.read(xs))
+        for g, kind in zip(grads, case.read(case.types), strict=True):
+            scale = g.abs().max().item()
+            later = g[:, :, math.floor(closed * kind.rate) :]
+            assert later.abs().max().item() <= 1e-6 * max(scale, 1.0), "a gradient reaches later steps"
+            if not case.op.mixes_time:
+                assert g[:, :, :at].abs().max().item() == 0.0, "a gradient reaches earlier steps"
 
 
 def check_batch(case: Case) -> None:
@@ -170,7 +218,7 @@ def check_copies(case: Case) -> None:
         v.requires_grad_()
     together = dict(zip(w, bad[len(xs) :], strict=True))
     ys = parallel(case, together, bad[: len(xs)])
-    grads = _gradients(ys, bad)
+    grads = _gradients(ys, [*case.read(bad[: len(xs)]), *bad[len(xs) :]])
     for e, seed in ((1, 5), (2, 8)):
         w1, xs1 = case.weights(seeds=(seed,)), [x.detach()[e : e + 1].requires_grad_() for x in xs]
         ys1 = parallel(case, w1, xs1)
@@ -178,8 +226,8 @@ def check_copies(case: Case) -> None:
             close(y[e : e + 1], y1, f"output of copy {e}")
         g = torch.Generator().manual_seed(7)
         mine = [torch.randn(y.shape, generator=g)[e : e + 1] for y in ys]
-        loss = sum((y * m).sum() for y, m in zip(ys1, mine, strict=True))
-        for got, solo in zip(grads, torch.autograd.grad(loss, [*xs1, *w1.values()]), strict=True):
+        parts = [(y * m).sum() for y, m in zip(ys1, mine, strict=True)]
+        for got, solo in zip(grads, _derived(parts, [*case.read(xs1), *w1.values()]), strict=True):
             close(got[e : e + 1], solo, f"gradient of copy {e}")
 
 
@@ -204,7 +252,7 @@ def check_cost(case: Case) -> None:
         return
     w, xs = case.weights(seeds=(3,)), [x[:, :1] for x in case.inputs(copies=1)]
     state = case.op.start(w, 1, *case.types)
-    for one in zip(*(x.unbind(2) for x in xs), strict=True):
+    for one in ticks(case, xs):
         _, state = case.op.step(w, state, *one, ctx=Context())
     assert sum(s.numel() * s.element_size() for s in state.values()) == cost.state_bytes
     assert case.op.mixes_time or not state, "what carries state mixes time"

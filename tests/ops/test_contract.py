@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from fractions import Fraction
 
 import pytest
 
@@ -32,11 +33,46 @@ CASES = [
     Case("layer_norm"),
     Case("add", {}, (8, 8, 8)),
     Case("multiply", {}, (8, 8, 8)),
+    Case("multiply", {}, (8, 1)),
+    Case("multiply", {}, (2, 6, (2, 3, 4), 1, (2, 3, 4))),
+    Case("add", {}, ((2, 3, 4), (2, 3, 4))),
     Case("subtract", {}, (8, 8)),
     Case("concat", {}, (8, 3, 5)),
     Case("split", {"parts": 3}, (9,)),
     Case("split", {"parts": 1}),
+    Case("split", {"sizes": "3, 5"}),
     Case("dropout"),
+    Case("scale", {"by": -0.5}),
+    Case("scale", {"by": 0.5, "learned": True}, ((2, 3, 4),)),
+    Case("constant", {"value": 2.0, "width": 3}, unread=(0,)),
+    Case("constant", {"value": 0.5, "learned": True}, unread=(0,)),
+    Case("softmax"),
+    Case("softmax", {"heads": 2}, ((2, 3, 4),)),
+    Case("norm"),
+    Case("norm", {"heads": 4}),
+    Case("sum"),
+    Case("sum", {"heads": 2}),
+    Case("outer", {}, (3, 5)),
+    Case("outer", {"heads": 2}, (6, 8)),
+    Case("matmul", {}, ((2, 3, 4), 6)),
+    Case("matmul", {"transpose": False}, ((2, 3, 4), 8)),
+    Case("matmul", {"transpose": False}, (6, (2, 3, 4))),
+    Case("matmul", {}, ((2, 3, 4), (2, 3, 5))),
+    Case("matmul", {"transpose": False}, ((2, 3, 4), (2, 4, 5))),
+    Case("shift"),
+    Case("shift", {"by": 3}, ((2, 3, 4),)),
+    Case("shift", {"by": 2 * TIME}),
+    Case("cumsum"),
+    Case("neg"),
+    Case("exp"),
+    Case("pool"),
+    Case("pool", {"by": 3, "how": "max"}),
+    Case("pool", {"by": 4, "how": "last"}),
+    Case("pool", {"by": 11}),
+    Case("upsample", {}, (8, 5), (Fraction(1, 2), Fraction(1)), unread=(1,)),
+    Case("upsample", {"by": 3}, (8, 5), (Fraction(1, 6), Fraction(1, 2)), unread=(1,)),
+    Case("upsample", {"by": 4, "causal": False}, (8, 5), (Fraction(1, 4), Fraction(1)), unread=(1,)),
+    Case("reverse"),
     *(Case(n) for n in ("identity", "sigmoid", "tanh", "relu", "gelu", "silu", "softplus", "one_minus")),
 ]
 
@@ -64,12 +100,12 @@ def test_settings_out_of_range_are_refused(name: str) -> None:
     spec = registry()[name]
     wrong = {int: [1.5, "x", True], float: ["x", True], bool: [2, "x"], str: ["nonsense", 3]}
     for s in spec.settings:
-        bad = list(wrong[s.kind])
+        bad = list(wrong[s.kind]) if s.kind is not str or s.options else [3]
         bad += [] if s.low is None else [s.low - 1]
         bad += [] if s.high is None else [s.high + 1]
         for value in bad:
             with pytest.raises(RuleError, match=f"`{s.name}` must be"):
-                spec.complete({"parts": 2, s.name: value} if name == "split" else {s.name: value})
+                spec.complete({s.name: value})
     with pytest.raises(RuleError, match="has the settings"):
         spec.complete({"no_such_setting": 1})
 
