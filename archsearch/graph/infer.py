@@ -1,8 +1,9 @@
 """Types of the nodes of a plan, at given sizes.
 
 A delayed edge may come from a node whose type is not known yet. It is first taken to have the type of what its body is
-fed, and if that does not fit, of its neighbours on the port; then types are inferred again with what came out, until
-nothing changes.
+fed, and if that does not fit, of its neighbours at the node; a node that fits neither way is left open. Then types are
+inferred again with what came out, until nothing changes. So a state of matrices, whose type only the other terms of a
+sum tell, is found in a few passes.
 """
 
 from __future__ import annotations
@@ -64,15 +65,20 @@ def infer(plan: Plan, scale: Scale, binder: Binder, input_type: ValueType) -> In
         return run.result
     found: dict[tuple[int, int], int] = {}
     for _ in range(MAX_PASSES):
+        before = found
         guesses = run.once(found)
         found = {key: run.result.typings[key[0]].outputs[key[1]] for key in guesses}
-        if found == guesses:
+        if not run.refused and found == guesses:
             return run.result
+        if run.refused and found == before:
+            break
+    if run.refused:
+        raise run.refused[min(run.refused)]
     where = next(k for k in guesses if guesses[k] != found[k])
-    node, before, after = plan.nodes[where[0]], binder.types[guesses[where]], binder.types[found[where]]
+    node, old, new = plan.nodes[where[0]], binder.types[guesses[where]], binder.types[found[where]]
     rule = "the type of a value on a cycle must be the same from turn to turn"
     hint = "Say `width:` at an op on the cycle."
-    raise node.mark().error(rule, value=f"{before}, then {after}", node=node.name, hint=hint)
+    raise node.mark().error(rule, value=f"{old}, then {new}", node=node.name, hint=hint)
 
 
 class _Run:
@@ -81,11 +87,15 @@ class _Run:
         self.input = binder.intern(input_type)
         self.guesses: dict[tuple[int, int], int] = {}
         self.known: Mapping[tuple[int, int], int] = {}
+        self.unsure: set[int] = set()
+        self.firm = False
+        self.refused: dict[int, FileError] = {}
         self.result = Inference(plan, scale, input_type)
 
     def once(self, known: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], int]:
         """One pass; `known` are types of the last pass. Gives the types that were taken for values not there yet."""
         self.known, self.guesses = known, {}
+        self.unsure, self.firm, self.refused = set(), not self.refused, {}
         self.result = Inference(self.plan, self.scale, self.input_type)
         typings, bounds = self.result.typings, self.result.bounds
         for node in self.plan.nodes:
@@ -96,6 +106,8 @@ class _Run:
                 typing = self.again(node, bound, error)
             if len(typing.outputs) != len(node.apply.outputs):
                 raise _outputs(node, typing)
+            if self.plan.delayed and any(self.doubt(t, o) for port in node.inputs for t, o, _ in port):
+                self.unsure.add(len(typings))
             typings.append(typing)
             bounds.append(bound)
         return self.guesses
@@ -132,19 +144,34 @@ class _Run:
         return self.input if target < 0 else self.known.get((target, output), self.input)
 
     def again(self, node: FlatNode, bound: Bound, error: RuleError) -> Typing:
-        """A second try where a guessed type did not fit: with the type of another edge of the node."""
-        count = len(self.result.typings)
-        edges = [v for port in node.inputs for v in port]
-        unsure = [(t, o) for t, o, _ in edges if t >= count and (t, o) not in self.known]
-        sure = [self.input if t < 0 else self.result.typings[t].outputs[o] for t, o, _ in edges if t < count]
-        if unsure and sure:
-            for where in unsure:
-                self.guesses[where] = sure[0]
-            try:
-                return bound.typing(self.key(node))
-            except RuleError:
-                pass
-        raise at(node.mark(error.setting), error, node.name) from None
+        """A second try where a type that was only guessed, or follows from a guess, did not fit.
+
+        Such edges are tried with the type of an edge that is sure, or else guesses with one that follows from them;
+        if nothing fits, the node is left open for the next pass.
+        """
+        here = len(self.result.typings)
+        edges = [e for port in node.inputs for e in port]
+        doubts = [self.doubt(t, o) for t, o, _ in edges]
+        if not any(doubts):
+            raise at(node.mark(error.setting), error, node.name) from None
+        key = [k for k in self.key(node) if k is not None]
+        best = min(doubts)
+        model = key[doubts.index(best)]
+        for (t, o, _), doubt in zip(edges, doubts, strict=True):
+            if doubt > best and t >= here:
+                self.guesses[t, o] = model
+        tried = iter([model if doubt > best else k for k, doubt in zip(key, doubts, strict=True)])
+        try:
+            return bound.typing(tuple(None if k is None else next(tried) for k in self.key(node)))
+        except RuleError:
+            self.refused.setdefault(max(doubts), at(node.mark(error.setting), error, node.name))
+            return Typing((self.fed(node),) * len(node.apply.outputs), (), 0)
+
+    def doubt(self, target: int, output: int) -> int:
+        """How unsure the type of an edge is: 0 if it is known, 1 if it follows from a guess, 2 if it is a guess."""
+        if target < len(self.result.typings):
+            return int(target in self.unsure)
+        return 0 if self.firm and (target, output) in self.known else 2
 
     def bind(self, node: FlatNode) -> Bound:
         """The op with settings that depend on a width or on `scale`."""
