@@ -110,22 +110,24 @@ class Tpe(Agent):
             return  # every choice was visited; that the combination breaks a rule is the campaign's to say
 
     def _suggest(self, draft: optuna.Trial, path: str, domain: Domain, number: int) -> Any:
-        if not isinstance(domain, Subset):
-            ((name, distribution, _),) = _parts(path, domain, None)
-            match distribution:
-                case CategoricalDistribution(choices=options):
-                    return draft.suggest_categorical(name, options)
-                case IntDistribution(low=low, high=high, step=step, log=log):
-                    return draft.suggest_int(name, low, high, step=step, log=log)
-                case FloatDistribution(low=low, high=high, log=log):
-                    return draft.suggest_float(name, low, high, log=log)
-        picked = {
-            option for option in domain.options if draft.suggest_categorical(_name(path, domain, option), [False, True])
-        }
-        rest = [option for option in domain.options if option not in picked]
-        missing = max(0, domain.at_least - len(picked))
-        picked.update(self.generator(number).sample(rest, missing))
-        return tuple(option for option in domain.options if option in picked)
+        if isinstance(domain, Subset):
+            return self._subset(draft, path, domain, number)
+        ((name, distribution, _),) = _parts(path, domain, None)
+        if isinstance(distribution, IntDistribution):
+            low, high = distribution.low, distribution.high
+            return draft.suggest_int(name, low, high, step=distribution.step, log=distribution.log)
+        if isinstance(distribution, FloatDistribution):
+            return draft.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
+        assert isinstance(distribution, CategoricalDistribution)
+        return draft.suggest_categorical(name, distribution.choices)
+
+    def _subset(self, draft: optuna.Trial, path: str, domain: Subset, number: int) -> list[str]:
+        """One yes or no an option; what is missing of `at_least` is drawn from the rest."""
+        yes_no = {o: draft.suggest_categorical(_name(path, domain, o), [False, True]) for o in domain.options}
+        rest = [option for option in domain.options if not yes_no[option]]
+        missing = max(0, domain.at_least - (len(domain.options) - len(rest)))
+        added = self.generator(number).sample(rest, missing)
+        return [option for option in domain.options if yes_no[option] or option in added]
 
 
 def _name(path: str, domain: Domain, option: str = "") -> str:

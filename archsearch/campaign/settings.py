@@ -88,8 +88,7 @@ def check(key: str, value: Any) -> Any:
         items = value if isinstance(value, list | tuple) else [value]
         return tuple(SETTINGS[key].check(v) for v in items)
     except RuleError as error:
-        guess = f" Did you mean {' or '.join(f'`{n}`' for n in error.near)}?" if error.near else ""
-        raise ConfigError(f"{error}{guess}") from None
+        raise ConfigError(str(error)) from None
 
 
 def _unknown(key: str) -> str:

@@ -1,10 +1,10 @@
-"""What a campaign costs beside its candidates: (wall × workers − seconds in candidates) ÷ candidates, Ray's start aside.
+"""What a campaign costs beside its candidates: (wall × workers − seconds in them) ÷ candidates, beyond Ray's start.
 
     python tests/benchmarks/bench_dispatch.py
 
 Runs 200 candidates of one step and 40 candidates of one second through Ray Tune, with two workers and a trainer that
-only sleeps, and prints the overhead a candidate; the goal is at most 100 ms, with both workers busy. The clock runs from
-the first job that a worker takes to the last outcome.
+only sleeps, and prints the overhead a candidate; the goal is at most 100 ms, with both workers busy. The clock runs
+from the first job that a worker takes to the last outcome.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import pytest
 
 from archsearch.agent import Proposal
 from archsearch.campaign.config import Finals
+from archsearch.campaign.executors.quiet import quiet
 from archsearch.campaign.record import CampaignRecord, load
 from archsearch.errors import StoreError
 from archsearch.training.measurement import TrainingSettings
@@ -26,7 +27,7 @@ FAULTS = ["", "raise", "nan", "memory", "hang", "die", "unbuildable", "", ""]
 @pytest.fixture(scope="module")
 def cluster():
     settings = config(workers=2)
-    with ray_tune._quiet(2), ray_tune._cluster(settings):
+    with quiet(2), ray_tune._cluster(settings):
         yield
 
 
@@ -84,7 +85,8 @@ def test_nothing_is_printed(faulty):
     assert faulty[1] == ""
 
 
-def test_ray_and_inline_give_the_same_campaign(cluster, tmp_path):
+def test_ray_in_two_generations_and_inline_give_the_same_campaign(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_tune, "GENERATION", 9)
     boards = []
     for executor in ("ray", "inline"):
         settings = config(trials=12, ahead=4, workers=2, executor=executor)

@@ -9,17 +9,14 @@ winds down, and `run` raises it. What Tune writes goes to a temporary folder: th
 from __future__ import annotations
 
 import gc
-import io
 import logging
-import os
 import pickle
 import shutil
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -30,6 +27,7 @@ from ray.tune.search import Searcher
 
 from archsearch.campaign.attempt import TRAINER, Attempt, Outcome, failure_of, load_runner
 from archsearch.campaign.config import CampaignConfig
+from archsearch.campaign.executors.quiet import ENVIRONMENT, quiet
 from archsearch.campaign.loop import Campaign
 from archsearch.errors import ArchsearchError, ConfigError
 
@@ -42,19 +40,6 @@ GENERATION: Final = 300
 
 WAKING_SECONDS: Final = 10.0
 """So long the workers that are up wait for those that are not; a cluster may have fewer than were asked for."""
-
-ENVIRONMENT: Final = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "PYTHONWARNINGS": "ignore",
-}
-"""For Ray and its workers, while a campaign runs: one thread a worker, and no words but ours."""
 
 
 def run(
@@ -76,7 +61,7 @@ def run(
         StoreError: results can no longer be stored.
     """
     with (
-        _quiet(config.workers or 1),
+        quiet(config.workers or 1),
         _cluster(config),
         tempfile.TemporaryDirectory(prefix="archsearch-tune-") as scratch,
     ):
@@ -89,7 +74,7 @@ def run(
 
 def capacity(config: CampaignConfig) -> tuple[int, float]:
     """Cores and GPUs of the cluster at `config.address`; raises `ConfigError`."""
-    with _quiet(1), _cluster(config):
+    with quiet(1), _cluster(config):
         resources = ray.cluster_resources()
     return int(resources.get("CPU", 1)), float(resources.get("GPU", 0.0))
 
@@ -360,7 +345,8 @@ def _cluster(config: CampaignConfig) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    files = tempfile.mkdtemp(prefix="ray-")
+    # Ray puts Unix sockets in there, whose paths may have no more than 107 characters.
+    files = tempfile.mkdtemp(prefix="ray-", dir=None if len(tempfile.gettempdir()) < 40 else "/tmp")
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     try:
         if config.address == "local":
@@ -381,38 +367,3 @@ def _cluster(config: CampaignConfig) -> Iterator[None]:
     finally:
         ray.shutdown()
         shutil.rmtree(files, ignore_errors=True)
-
-
-class _Elsewhere(io.TextIOBase):
-    """Stands for stdout, which is for data: what is printed goes to stderr, but for Ray's words on a worker's death."""
-
-    def __init__(self) -> None:
-        self._dropped = False
-
-    def write(self, text: str) -> int:
-        self._dropped = "(raylet)" in text or (self._dropped and text == "\n")
-        return len(text) if self._dropped else sys.stderr.write(text)
-
-
-@contextmanager
-def _quiet(workers: int) -> Iterator[None]:
-    """Silences Ray and Tune, and lets them start workers with one thread, all at once."""
-    values = {**ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(workers)}
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    loggers = [logging.getLogger(name) for name in ("ray", "ray.tune")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(_Elsewhere()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
