@@ -136,8 +136,10 @@ class RuleError(ArchsearchError):
     ) -> None:
         self.rule, self.value, self.near = rule, value, tuple(near)
         self.setting, self.node, self.hint = setting, node, hint
-        place = f"node `{node}`: " if node else ""
-        super().__init__(place + rule + (f", but got {value}" if value is not None else "") + ".")
+        text = (f"node `{node}`: " if node else "") + rule + (f", but got {value}" if value is not None else "") + "."
+        if self.near:
+            text += f" Did you mean {' or '.join(f'`{n}`' for n in self.near)}?"
+        super().__init__(text + (f" {hint}" if hint else ""))
 
 
 class CandidateError(ArchsearchError):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from archsearch.errors import RuleError
+from archsearch.errors import RuleError, nearest
 
 __all__ = ["Categorical", "Chooser", "Domain", "Integer", "Real", "Subset", "random_chooser"]
 
@@ -41,7 +41,7 @@ class Real:
 
 @dataclass(frozen=True, slots=True)
 class Subset:
-    """Some of `options` (edges into a port), at least `at_least` of them. Decided as a tuple in the order of `options`."""
+    """Some of `options` (edges into a port), at least `at_least`. Decided as a tuple in the order of `options`."""
 
     options: tuple[str, ...]
     at_least: int = 1
@@ -63,7 +63,8 @@ def check(path: str, domain: Domain, value: Any) -> Any:
             for o in options:
                 if not isinstance(value, bool) and not isinstance(o, bool) and o == value:
                     return o
-            raise bad
+            names = [o for o in options if isinstance(o, str)]
+            raise RuleError(bad.rule, value=bad.value, near=nearest(str(value), names))
         case Integer(low, high, step):
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                 raise bad

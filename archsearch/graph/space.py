@@ -15,10 +15,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from archsearch.errors import FileError, RuleError, nearest
+from archsearch.graph.algebra import TRIES, Algebra
 from archsearch.graph.architecture import Architecture
 from archsearch.graph.binding import Binder
 from archsearch.graph.compiler import Compiler, Definitions
-from archsearch.graph.domain import Chooser, Domain, random_chooser
+from archsearch.graph.domain import Chooser, random_chooser
 from archsearch.graph.expand import expand
 from archsearch.graph.files import elsewhere, shipped
 from archsearch.graph.flat import architecture
@@ -28,10 +29,12 @@ from archsearch.graph.opspec import Registry
 from archsearch.graph.options import OpenChoice, open_choices
 from archsearch.graph.plan import Plan
 from archsearch.graph.reader import Document, load, parse
-from archsearch.graph.size import SpaceSize, size
+from archsearch.graph.replay import Replay
+from archsearch.graph.size import Counter, SpaceSize, size
 from archsearch.graph.statics import Shapes
 from archsearch.graph.template import Graph
 from archsearch.graph.types import ValueType
+from archsearch.graph.uniform import uniform as uniform_point
 from archsearch.graph.values import Scope
 
 if TYPE_CHECKING:
@@ -52,7 +55,7 @@ class Sample:
     decisions: dict[str, Any]
 
 
-class SearchSpace:
+class SearchSpace(Algebra):
     """A search space, as plain data and templates; no torch.
 
     Attributes:
@@ -130,25 +133,40 @@ class SearchSpace:
             RuleError: the combination misses `require` or `match`, or a decision lies outside its domain.
             FileError: the combination breaks a rule of the language or of an op: the space has a mistake.
         """
-        plan = expand(self._graph, self._header.choices, self.scale, chooser, self._binder, self.registry)
+        plan = self._plan(chooser)
         inference = self._matched(plan)
         sample = Sample(architecture(self.name, self.causal, inference), plan.decisions)
         self._require(sample.architecture, inference)
         return sample
 
-    def sample(self, rng: random.Random, tries: int = 100) -> Sample:
+    def ask(self, chooser: Chooser) -> dict[str, Any]:
+        """The decisions that `chooser` makes, without the architecture that they lead to; raises as `walk` does."""
+        return self._plan(chooser).decisions
+
+    def _plan(self, chooser: Chooser) -> Plan:
+        return expand(self._graph, self._header.choices, self.scale, chooser, self._binder, self.registry)
+
+    def sample(self, rng: random.Random, tries: int = TRIES, *, uniform: str = "decisions") -> Sample:
         """A random architecture; combinations that miss `require` or `match` are drawn again.
+
+        Args:
+            uniform: over `decisions`: each choice that a walk meets is drawn evenly, so an alternative is as likely
+                with a thousand points below it as with one; or over `architectures`: each point of the space is as
+                likely as any other (ranges of reals are drawn evenly, or log-evenly).
 
         Raises:
             FileError: `tries` combinations in a row were refused, or the space has a mistake.
         """
-        for attempt in range(tries):
-            try:
-                return self.walk(random_chooser(rng))
-            except RuleError as error:
-                if attempt == tries - 1:
-                    raise self.refusal(error, tries) from None
-        raise ValueError(f"`tries` must be at least 1, but got {tries}")
+        if uniform not in ("decisions", "architectures"):
+            raise ValueError(f"`uniform` must be decisions or architectures, but got {uniform!r}")
+        if uniform == "decisions":
+            return self.first_accepted(lambda: random_chooser(rng), tries)
+        counter = Counter()
+
+        def point() -> Chooser:
+            return Replay(uniform_point(self._graph, self._header.choices, self.scale, counter, rng))
+
+        return self.first_accepted(point, tries)
 
     def refusal(self, error: RuleError, tries: int) -> FileError:
         """What to say where `require` or `match` refused all of `tries` combinations; `error` is the last refusal."""
@@ -162,19 +180,14 @@ class SearchSpace:
         Raises:
             RuleError: one is missing, left over or outside its domain, or `walk` refuses them.
         """
-        asked: set[str] = set()
-
-        def choose(path: str, domain: Domain) -> Any:
-            if path not in decisions:
-                raise RuleError(f"decision `{path}` must be there", value="none", near=nearest(path, decisions))
-            asked.add(path)
-            return decisions[path]
-
-        sample = self.walk(choose)
-        for path in decisions:
-            if path not in asked:
-                rule = "decisions must all belong to the architecture"
-                raise RuleError(rule, value=f"`{path}`", near=nearest(path, asked))
+        replay = Replay(decisions)
+        try:
+            sample = self.walk(replay)
+        except (FileError, RuleError):
+            if replay.missing:
+                replay.verify(self.choices)
+            raise
+        replay.verify(self.choices)
         return sample
 
     def choices(self) -> tuple[OpenChoice, ...]:
