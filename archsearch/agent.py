@@ -1,6 +1,7 @@
 """What an agent is: it proposes candidates and observes results. The whole contract is this page.
 
-An agent file defines one subclass of `Agent`; `archsearch run ... --agent my_agent.py` (or a name in `agents/`) loads it.
+An agent file defines one subclass of `Agent`; `archsearch run ... --agent my_agent.py` (or a name in `agents/`) loads
+it.
 
     class RandomSearch(Agent):
         "Draws every open choice independently."
@@ -8,9 +9,9 @@ An agent file defines one subclass of `Agent`; `archsearch run ... --agent my_ag
         def propose(self, number):
             return Proposal(self.space.sample(self.generator(number)).decisions)
 
-The campaign asks for proposals ahead of need, so several may be pending when `propose` is called. It never asks again for
-a proposal that is on record: a resumed campaign calls `replay` for those, in order, and `observe` for their results.
-Draw randomness from `self.generator(number)` only, and a resumed campaign goes on exactly as if it had not stopped.
+The campaign asks for proposals ahead of need, so several may be pending when `propose` is called. It never asks again
+for a proposal that is on record: a resumed campaign calls `replay` for those, in order, and `observe` for what became of
+them. Draw randomness from `self.generator(number)` only, and a resumed campaign goes on exactly as if it had not stopped.
 """
 
 from __future__ import annotations
