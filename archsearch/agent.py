@@ -10,8 +10,9 @@ it.
             return Proposal(self.space.sample(self.generator(number)).decisions)
 
 The campaign asks for proposals ahead of need, so several may be pending when `propose` is called. It never asks again
-for a proposal that is on record: a resumed campaign calls `replay` for those, in order, and `observe` for what became of
-them. Draw randomness from `self.generator(number)` only, and a resumed campaign goes on exactly as if it had not stopped.
+for a proposal that is on record: a resumed campaign calls `replay` for those, in order, and `observe` for their
+results. Draw randomness from `self.generator(number)` only, and a resumed campaign goes on exactly as if it had not
+stopped.
 """
 
 from __future__ import annotations
