@@ -61,6 +61,14 @@ class SoftmaxAttention(Op):
     def forward(self, w: Weights, q: Tensor, k: Tensor, v: Tensor, *, ctx: Context) -> Tensor:
         return attend(q, k, v, self.heads, causal=self.causal, rotary=self.rotary)
 
+    def prefill(self, w: Weights, q: Tensor, k: Tensor, v: Tensor, *, ctx: Context) -> tuple[Tensor, State] | None:
+        if not self.causal:
+            return None
+        y = attend(q, k, v, self.heads, causal=True, rotary=self.rotary)
+        key = split_heads(k, self.heads, rotary=self.rotary)
+        new = {"k": key, "v": split_heads(v, self.heads, rotary=False)}
+        return y, {name: x.unflatten(0, k.shape[:2]) for name, x in new.items()}
+
     def step(self, w: Weights, state: State, q: Tensor, k: Tensor, v: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
         """One token; the state is the cache, `k` and `v` of `(E, B, H, T, C)`, keys already turned."""
         if not self.causal:

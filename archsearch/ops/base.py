@@ -197,6 +197,14 @@ class Op:
         """What `forward` does, for one copy and without its axis: `(B, T, *shape)`. For `native_copies = False`."""
         raise NotImplementedError
 
+    def prefill(self, w: Weights, *inputs: Any, ctx: Context) -> tuple[Any, State] | None:
+        """What `forward` gives, and the state after the last step, as `start` and then `step` would have left it.
+
+        `None`, the default, where an op has no way to it but its steps: a prompt then runs through those. There is at
+        least one step. For an op that does not mix time it is never asked.
+        """
+        return None
+
     def start(self, w: Weights, batch: int, *types: Any) -> State:
         """The state before the first token: tensors `(E, batch, ...)`, on the device and in the dtype of the weights.
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from archsearch.kernels.short_conv import short_convolution, short_convolution_step
@@ -48,6 +49,10 @@ class ShortConv(Op):
 
     def forward(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
         return short_convolution(x, w["weight"], w["bias"] if self.bias else None)
+
+    def prefill(self, w: Weights, x: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
+        window = torch.cat([self.start(w, x.shape[1], ValueType((x.shape[3],)))["window"], x.permute(0, 1, 3, 2)], 3)
+        return self.forward(w, x, ctx=ctx), {"window": window[..., x.shape[2] :]}
 
     def start(self, w: Weights, batch: int, x: ValueType) -> State:
         weight = w["weight"]

@@ -56,6 +56,13 @@ class Pool(Op):
             return closed
         return torch.cat([closed, self._kept(x[:, :, whole * self.by :], 2).unsqueeze(2)], 2)
 
+    def prefill(self, w: Weights, x: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
+        """The state is that of the last window, which takes fewer than `by` steps to know."""
+        state: State = {}
+        for one in x[:, :, -(x.shape[2] % self.by or self.by) :].unbind(2):
+            _, state = self.step(w, state, one, ctx=ctx)
+        return self.forward(w, x, ctx=ctx), state
+
     def _kept(self, x: Tensor, axis: int) -> Tensor:
         match self.how:
             case "mean":
@@ -114,6 +121,13 @@ class Upsample(Op):
         if self.causal:
             steps = torch.cat([x.new_zeros(copies, batch, self.by - 1, *shape), steps], 2)
         return steps[:, :, : clock.shape[2]]
+
+    def prefill(self, w: Weights, x: Tensor, clock: Tensor, *, ctx: Context) -> tuple[Tensor, State] | None:
+        if not self.causal:
+            return None
+        closed = clock.shape[2] // self.by
+        held = x[:, :, closed - 1] if closed else x.new_zeros(*x.shape[:2], *x.shape[3:])
+        return self.forward(w, x, clock, ctx=ctx), {"held": held}
 
     def start(self, w: Weights, batch: int, x: ValueType, clock: ValueType) -> State:
         """Zeros for one copy; the first step brings them to the copies, device and dtype of the clock."""

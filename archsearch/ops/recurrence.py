@@ -119,6 +119,10 @@ class GruCore(_Gated):
     def forward_one(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
         return torch.gru(x, _initial(w, x), _parameters(w), True, 1, 0.0, _keeps(), False, True)[0]
 
+    def prefill(self, w: Weights, x: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
+        y = self.forward(w, x, ctx=ctx)
+        return y, {"h": y[:, :, -1]}
+
     def start(self, w: Weights, batch: int, x: ValueType) -> State:
         return {"h": self._zeros(w, batch)}
 
@@ -147,8 +151,18 @@ class LstmCore(_Gated):
         return Cost(flops=8 * n * (x.width + n) + 13 * n, state_bytes=8 * n, span=time)
 
     def forward_one(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
+        return self._run(w, x)[0]
+
+    def prefill(self, w: Weights, x: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
+        weights = [dict(zip(w, one, strict=True)) for one in zip(*w.values(), strict=True)]
+        y, h, c = zip(*(self._run(*one) for one in zip(weights, x, strict=True)), strict=True)
+        return torch.stack(y), {"h": torch.cat(h), "c": torch.cat(c)}
+
+    def _run(self, w: Weights, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One copy: the outputs `(B, T, W)` and the last h and c, `(1, B, W)` each."""
         zero = _initial(w, x)
-        return torch.lstm(x, [zero, zero], _parameters(w), True, 1, 0.0, _keeps(), False, True)[0]
+        y, h, c = torch.lstm(x, [zero, zero], _parameters(w), True, 1, 0.0, _keeps(), False, True)
+        return y, h, c
 
     def start(self, w: Weights, batch: int, x: ValueType) -> State:
         return {"h": self._zeros(w, batch), "c": self._zeros(w, batch)}

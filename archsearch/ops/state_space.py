@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from archsearch.kernels.diagonal import impulse_response
+from archsearch.kernels.diagonal import impulse_response, last_state
 from archsearch.kernels.fft_conv import causal_convolution
 from archsearch.ops.base import (
     Context,
@@ -81,6 +81,9 @@ class S4dCore(Op):
         log_decay, angle = _exponents(w)
         k = impulse_response(log_decay, angle, _gain(w, log_decay, angle), x.shape[2])
         return torch.addcmul(causal_convolution(x, k), x, w["skip"][:, None, None])
+
+    def prefill(self, w: Weights, x: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
+        return self.forward(w, x, ctx=ctx), {"h": last_state(*_exponents(w), x)}
 
     def start(self, w: Weights, batch: int, x: ValueType) -> State:
         c = w["c"]

@@ -32,6 +32,10 @@ class Shift(Op):
         gap = min(self.by, x.shape[2])
         return torch.cat([torch.zeros_like(x[:, :, :gap]), x[:, :, : x.shape[2] - gap]], 2)
 
+    def prefill(self, w: Weights, x: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
+        past = torch.cat([x.new_zeros(*x.shape[:2], self.by, *x.shape[3:]), x], 2)
+        return past[:, :, : x.shape[2]], {"past": past[:, :, x.shape[2] :]}
+
     def step(self, w: Weights, state: State, x: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
         past = state["past"] if state else x.new_zeros(*x.shape[:2], self.by, *x.shape[2:])
         return past[:, :, 0], {"past": torch.cat([past[:, :, 1:], x.unsqueeze(2)], 2)}
@@ -50,6 +54,10 @@ class Cumsum(Op):
 
     def forward(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
         return torch.cumsum(x, 2)
+
+    def prefill(self, w: Weights, x: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
+        y = torch.cumsum(x, 2)
+        return y, {"sum": y[:, :, -1]}
 
     def step(self, w: Weights, state: State, x: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
         total = state["sum"] + x if state else x

@@ -162,6 +162,26 @@ def check_forms_agree(case: Case) -> None:
             close(got, reference, f"{form}, {name}")
 
 
+def check_prefill(case: Case) -> None:
+    """What an op leaves after a prompt, where it offers that, is what its steps leave; and so is its answer."""
+    for time in (1, 6, TIME):
+        w, xs = case.weights(dtype=torch.float64), case.inputs(time=time, dtype=torch.float64)
+        with torch.no_grad():
+            done = case.op.prefill(w, *xs, ctx=Context()) if case.op.mixes_time else None
+            if done is None:
+                continue
+            state = case.op.start(w, xs[0].shape[1], *case.types)
+            for one in ticks(case, xs):
+                _, state = case.op.step(w, state, *one, ctx=Context())
+            for got, expected in zip(_outputs(done[0]), parallel(case, w, xs), strict=True):
+                close(got, expected, f"{time} steps, output", 1e-10)
+        assert done[1].keys() == state.keys()
+        for name, kept in state.items():
+            assert done[1][name].shape[1:] == kept.shape[1:]
+            same = torch.where(kept.isfinite(), done[1][name] - kept, (done[1][name] != kept).to(kept))
+            assert same.abs().sum() <= 1e-10 * (1 + kept[kept.isfinite()].abs().sum()), f"{time} steps, state {name}"
+
+
 def check_gradients(case: Case) -> None:
     """Gradients equal finite differences in double precision, at a tiny size."""
     w = case.weights(seeds=(3,), dtype=torch.float64)
