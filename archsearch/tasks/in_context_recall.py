@@ -36,7 +36,7 @@ class InContextRecall(Task):
     paper: ClassVar[str] = "Poli et al. 2024, Mechanistic Design and Scaling of Hybrid Architectures, arXiv:2403.17844"
     metric: ClassVar[str] = "accuracy"
     maximize: ClassVar[bool] = True
-    training: ClassVar[Mapping[str, Any]] = {"steps": 400, "batch": 32, "learning_rates": (3e-3,)}
+    training: ClassVar[Mapping[str, Any]] = {"steps": 400, "batch": 32, "learning_rates": (1.5e-3,)}
 
     vocabulary: int = setting(16, low=4, high=65536, help="tokens; the lower half are keys, the upper half values")
     length: int = setting(128, low=4, high=65536, help="tokens of one sequence")
