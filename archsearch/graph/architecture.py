@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
@@ -132,7 +131,7 @@ class Architecture:
         return {
             "format": FORMAT,
             "name": self.name,
-            "inputs": {k: _type_out(t) for k, t in self.inputs.items()},
+            "inputs": {k: t.to_list() for k, t in self.inputs.items()},
             "nodes": [_node_out(n) for n in self.nodes],
             "output": _source_out(self.output),
             "scale": dict(self.scale),
@@ -148,7 +147,7 @@ class Architecture:
             raise ValueError(f"architecture format must be {FORMAT}, but got {data.get('format')!r}")
         return Architecture(
             name=data["name"],
-            inputs={k: _type_in(t) for k, t in data["inputs"].items()},
+            inputs={k: ValueType.from_list(t) for k, t in data["inputs"].items()},
             nodes=tuple(_node_in(n) for n in data["nodes"]),
             output=_source_in(data["output"]),
             scale=data["scale"],
@@ -156,16 +155,6 @@ class Architecture:
             outline=tuple(_group_in(g) for g in data["outline"]),
             sources=data["sources"],
         )
-
-
-def _type_out(t: ValueType) -> list[Any]:
-    return [*t.shape] if t.rate == 1 else [*t.shape, str(t.rate)]
-
-
-def _type_in(data: list[Any]) -> ValueType:
-    if data and isinstance(data[-1], str):
-        return ValueType(tuple(data[:-1]), Fraction(data[-1]))
-    return ValueType(tuple(data))
 
 
 def _source_out(s: Source) -> list[Any]:
@@ -182,7 +171,7 @@ def _node_out(n: Node) -> dict[str, Any]:
         "op": n.op,
         "settings": dict(n.settings),
         "inputs": [[_source_out(s) for s in port] for port in n.inputs],
-        "types": [_type_out(t) for t in n.types],
+        "types": [t.to_list() for t in n.types],
     }
     if n.weights is not None:
         out["weights"] = n.weights
@@ -197,7 +186,7 @@ def _node_in(data: Mapping[str, Any]) -> Node:
         op=data["op"],
         settings=dict(data["settings"]),
         inputs=tuple(tuple(_source_in(s) for s in port) for port in data["inputs"]),
-        types=tuple(_type_in(t) for t in data["types"]),
+        types=tuple(ValueType.from_list(t) for t in data["types"]),
         weights=data.get("weights"),
         initial=data.get("initial", "zero"),
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 __all__ = ["ValueType"]
 
@@ -34,6 +36,17 @@ class ValueType:
         for s in self.shape:
             n *= s
         return n
+
+    def to_list(self) -> list[Any]:
+        """Plain JSON data: the shape, and the rate as text where it is not 1."""
+        return [*self.shape] if self.rate == 1 else [*self.shape, str(self.rate)]
+
+    @staticmethod
+    def from_list(data: Sequence[Any]) -> ValueType:
+        """The type that `to_list` wrote."""
+        if data and isinstance(data[-1], str):
+            return ValueType(tuple(data[:-1]), Fraction(data[-1]))
+        return ValueType(tuple(data))
 
     def __str__(self) -> str:
         text = "×".join(map(str, self.shape))
