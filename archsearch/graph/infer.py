@@ -13,13 +13,16 @@ from typing import Any
 
 from archsearch.errors import FileError, RuleError
 from archsearch.graph.binding import Binder, Bound, Typing
-from archsearch.graph.plan import Deferred, FlatNode, Plan, at_home
+from archsearch.graph.plan import Deferred, FlatNode, Plan, Val, at_home
 from archsearch.graph.types import ValueType
 from archsearch.graph.values import at
 
 __all__ = ["Inference", "infer"]
 
 MAX_PASSES = 8
+
+SURE, FITS, OPEN, GUESS = range(4)
+"""How unsure a type is: known; fits, but follows from a guess; follows from a node that nothing fitted; a guess."""
 
 Scale = Mapping[str, int | float]
 
@@ -87,7 +90,7 @@ class _Run:
         self.input = binder.intern(input_type)
         self.guesses: dict[tuple[int, int], int] = {}
         self.known: Mapping[tuple[int, int], int] = {}
-        self.unsure: set[int] = set()
+        self.unsure: dict[int, int] = {}
         self.firm = False
         self.refused: dict[int, FileError] = {}
         self.result = Inference(plan, scale, input_type)
@@ -95,19 +98,20 @@ class _Run:
     def once(self, known: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], int]:
         """One pass; `known` are types of the last pass. Gives the types that were taken for values not there yet."""
         self.known, self.guesses = known, {}
-        self.unsure, self.firm, self.refused = set(), not self.refused, {}
+        self.unsure, self.firm, self.refused = {}, not self.refused, {}
         self.result = Inference(self.plan, self.scale, self.input_type)
         typings, bounds = self.result.typings, self.result.bounds
         for node in self.plan.nodes:
             bound = node.bound or self.bind(node)
             try:
                 typing = bound.typing(self.key(node))
+                level = self.follows(node) if self.plan.delayed else SURE
             except RuleError as error:
-                typing = self.again(node, bound, error)
+                typing, level = self.again(node, bound, error)
             if len(typing.outputs) != len(node.apply.outputs):
                 raise _outputs(node, typing)
-            if self.plan.delayed and any(self.doubt(t, o) for port in node.inputs for t, o, _ in port):
-                self.unsure.add(len(typings))
+            if level:
+                self.unsure[len(typings)] = level
             typings.append(typing)
             bounds.append(bound)
         return self.guesses
@@ -143,35 +147,53 @@ class _Run:
             return self.result.typings[target].outputs[output]
         return self.input if target < 0 else self.known.get((target, output), self.input)
 
-    def again(self, node: FlatNode, bound: Bound, error: RuleError) -> Typing:
+    def again(self, node: FlatNode, bound: Bound, error: RuleError) -> tuple[Typing, int]:
         """A second try where a type that was only guessed, or follows from a guess, did not fit.
 
-        Such edges are tried with the type of an edge that is sure, or else guesses with one that follows from them;
-        if nothing fits, the node is left open for the next pass.
+        Such edges are tried with the type of an edge that is less in doubt, or as much but of matrices, which no guess
+        makes up. If nothing fits, the node is left open for the next pass. Beside the types stands how sure they are.
         """
-        here = len(self.result.typings)
         edges = [e for port in node.inputs for e in port]
         doubts = [self.doubt(t, o) for t, o, _ in edges]
         if not any(doubts):
             raise at(node.mark(error.setting), error, node.name) from None
-        key = [k for k in self.key(node) if k is not None]
-        best = min(doubts)
-        model = key[doubts.index(best)]
-        for (t, o, _), doubt in zip(edges, doubts, strict=True):
-            if doubt > best and t >= here:
-                self.guesses[t, o] = model
-        tried = iter([model if doubt > best else k for k, doubt in zip(key, doubts, strict=True)])
-        try:
-            return bound.typing(tuple(None if k is None else next(tried) for k in self.key(node)))
-        except RuleError:
-            self.refused.setdefault(max(doubts), at(node.mark(error.setting), error, node.name))
-            return Typing((self.fed(node),) * len(node.apply.outputs), (), 0)
+        whole, best = self.key(node), min(doubts)
+        key = [k for k in whole if k is not None]
+        models = [(key[doubts.index(best)], best)]
+        models += [(k, SURE) for k, d in zip(key, doubts, strict=True) if d < GUESS and self.is_matrices(k)]
+        for model, floor in models:
+            changed = [doubt > floor for doubt in doubts]
+            tried = iter([model if change else k for k, change in zip(key, changed, strict=True)])
+            try:
+                typing = bound.typing(tuple(None if k is None else next(tried) for k in whole))
+            except RuleError:
+                continue
+            self.learn(edges, changed, model)
+            return typing, FITS
+        self.learn(edges, [doubt > best for doubt in doubts], models[0][0])
+        self.refused.setdefault(max(doubts), at(node.mark(error.setting), error, node.name))
+        return Typing((self.fed(node),) * len(node.apply.outputs), (), 0), OPEN
+
+    def learn(self, edges: list[Val], changed: list[bool], model: int) -> None:
+        """Takes `model` for those of the changed edges that are guesses."""
+        for (target, output, _), change in zip(edges, changed, strict=True):
+            if change and target >= len(self.result.typings):
+                self.guesses[target, output] = model
+
+    def is_matrices(self, interned: int) -> bool:
+        """Whether a type is a state of matrices."""
+        return len(self.binder.types[interned].shape) > 1
+
+    def follows(self, node: FlatNode) -> int:
+        """How unsure the types of a node are that fits its edges."""
+        doubts = [self.doubt(t, o) for port in node.inputs for t, o, _ in port]
+        return max((FITS if d == GUESS else d for d in doubts), default=SURE)
 
     def doubt(self, target: int, output: int) -> int:
-        """How unsure the type of an edge is: 0 if it is known, 1 if it follows from a guess, 2 if it is a guess."""
+        """How unsure the type of an edge is."""
         if target < len(self.result.typings):
-            return int(target in self.unsure)
-        return 0 if self.firm and (target, output) in self.known else 2
+            return self.unsure.get(target, SURE)
+        return SURE if self.firm and (target, output) in self.known else GUESS
 
     def bind(self, node: FlatNode) -> Bound:
         """The op with settings that depend on a width or on `scale`."""
