@@ -1,4 +1,4 @@
-"""Architecture → plan: what is on no cycle runs over all steps at once, each cycle as one loop."""
+"""Architecture → plan: what is on no cycle runs over all steps at once, each cycle as `graph.recurrence` decides."""
 
 from __future__ import annotations
 
@@ -6,36 +6,50 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from archsearch.build.plan import Call, Cell, Edge, Loop, Plan, Shift, Start
+from archsearch.build.scans import Scan
 from archsearch.build.tree import Branch, Plot, plant
 from archsearch.errors import RuleError
-from archsearch.graph.analysis import components
 from archsearch.graph.architecture import Architecture, Node, Source
+from archsearch.graph.components import Component, components, live_nodes
+from archsearch.graph.recurrence import recurrence
 from archsearch.graph.types import ValueType
 from archsearch.ops.base import Op, constant, param
 
 __all__ = ["compile_graph"]
 
 
-def compile_graph(architecture: Architecture, op_class: Callable[[str], type[Op]], plot: Plot) -> Plan:
+def compile_graph(
+    architecture: Architecture, op_class: Callable[[str], type[Op]], plot: Plot, *, loops: bool = False
+) -> Plan:
     """Plants the parameters of every node in `plot` and lays out the calls.
+
+    Args:
+        loops: runs every cycle as a loop, for comparison.
 
     Raises:
         RuleError: an op that is not causal or mixes time stands on a cycle, or shared weights differ in shape.
         UnknownNameError: an op that does not exist.
     """
-    return _Compiler(architecture, op_class, plot).compile()
+    return _Compiler(architecture, op_class, plot, loops).compile()
 
 
 class _Compiler:
     """The state of one compilation: slots given so far, calls laid out so far."""
 
-    def __init__(self, architecture: Architecture, op_class: Callable[[str], type[Op]], plot: Plot) -> None:
-        self.architecture, self.op_class, self.plot = architecture, op_class, plot
+    def __init__(
+        self, architecture: Architecture, op_class: Callable[[str], type[Op]], plot: Plot, loops: bool
+    ) -> None:
+        self.architecture, self.op_class, self.plot, self.loops = architecture, op_class, plot, loops
         self.nodes = {n.name: n for n in architecture.nodes}
         self.homes: dict[str, str] = {}
-        self.calls: list[Call | Shift | Loop] = []
+        self.specs = {op: op_class(op).spec() for op in sorted({n.op for n in architecture.nodes})}
+        self.calls: list[Any] = []
         self.slots: dict[Source, int] = {}
         self.size = 1  # slot 0 stays empty
+        self.readers: dict[tuple[str, int], set[str]] = {(architecture.output.node, architecture.output.output): {""}}
+        for node in live_nodes(architecture):
+            for source in node.sources:
+                self.readers.setdefault((source.node, source.output), set()).add(node.name)
         self.inputs = {name: self._slot(Source(name)) for name in architecture.inputs}
 
     def compile(self) -> Plan:
@@ -43,7 +57,7 @@ class _Compiler:
         for component in components(self.architecture):
             nodes = [self.nodes[n] for n in sorted(component.nodes, key=order.__getitem__)]
             if component.cyclic:
-                self._loop(nodes)
+                self._cycle(nodes, component)
             else:
                 for node in nodes:
                     self._call(node)
@@ -55,20 +69,32 @@ class _Compiler:
         reads = tuple(self._read(s) for s in _flat(node))
         self.calls.append(Call(op.forward, leaf._parameters, reads, self._write(node), several))
 
-    def _loop(self, nodes: list[Node]) -> None:
+    def _cycle(self, nodes: list[Node], component: Component) -> None:
         index = {n.name: i for i, n in enumerate(nodes)}
-        cells = []
-        for node in nodes:
-            op, leaf, several = self._op(node)
-            if op.mixes_time:
-                raise RuleError("an op on a cycle must not mix time", value=f"`{node.op}`", node=node.name)
-            edges = tuple(self._edge(s, index) for s in _flat(node))
-            starts = tuple(self._start(Source(node.name, k)) for k in range(len(node.types)))
-            cell = Cell(op, leaf._parameters, edges, self._types(node), node.types, self._write(node), starts, several)
-            cells.append(cell)
+        cells = tuple(self._cell(node, index) for node in nodes)
+        clock = next(iter(self.inputs.values()))
         reads = tuple(sorted({e.slot for c in cells for e in c.edges if e.cell < 0}))
         writes = tuple(i for c in cells for i in c.writes)
-        self.calls.append(Loop(tuple(cells), next(iter(self.inputs.values())), reads, writes))
+        how = recurrence(self.architecture, component, self.specs)
+        if self.loops or how.kind not in ("scan", "interleaved scan", "block scan"):
+            self.calls.append(Loop(cells, clock, reads, writes))
+            return
+        gone = tuple((index[name], k) for name, k in how.eliminated)
+        lags = {((index[name], k)): lag for (name, k), lag in how.lags}
+        wanted = tuple(((c, k), cells[c].writes[k]) for c, n in enumerate(nodes) for k in self._read_outside(n, index))
+        self.calls.append(Scan(cells, clock, reads, writes, tuple(lags.items()), gone, how.stride, wanted))
+
+    def _cell(self, node: Node, index: dict[str, int]) -> Cell:
+        op, leaf, several = self._op(node)
+        if op.mixes_time:
+            raise RuleError("an op on a cycle must not mix time", value=f"`{node.op}`", node=node.name)
+        edges = tuple(self._edge(s, index) for s in _flat(node))
+        starts = tuple(self._start(Source(node.name, k)) for k in range(len(node.types)))
+        return Cell(op, leaf._parameters, edges, self._types(node), node.types, self._write(node), starts, several)
+
+    def _read_outside(self, node: Node, inside: dict[str, int]) -> list[int]:
+        """The outputs of a node on a cycle that something off it reads."""
+        return [k for k in range(len(node.types)) if self.readers.get((node.name, k), set()) - inside.keys()]
 
     def _op(self, node: Node) -> tuple[Op, Branch, bool]:
         """The op with its settings, the branch of its own or shared parameters, and whether it answers with a tuple."""
@@ -127,11 +153,11 @@ def _flat(node: Node) -> list[Source | None]:
 def _spent(calls: Iterable[Any], keep: int) -> list[tuple[int, ...]]:
     """For each call the slots it is the last to read (or that nobody reads)."""
     last: dict[int, int] = {}
-    loops = [c.clock for c in calls if isinstance(c, Loop)]
+    clocks = [c.clock for c in calls if not isinstance(c, Call | Shift)]
     for i, call in enumerate(calls):
         for slot in (*call.reads, *call.writes):
             last[slot] = i
-    free = {slot: i for slot, i in last.items() if slot not in (0, keep, *loops)}
+    free = {slot: i for slot, i in last.items() if slot not in (0, keep, *clocks)}
     by_call: dict[int, list[int]] = {}
     for slot, i in free.items():
         by_call.setdefault(i, []).append(slot)

@@ -54,6 +54,7 @@ def build(
     *,
     seeds: Sequence[int],
     ops: Mapping[str, type[Op]] | None = None,
+    loops: bool = False,
 ) -> Model:
     """A model of `architecture` with one copy per seed, on the CPU in float32.
 
@@ -62,6 +63,7 @@ def build(
         output: the readout is affine, on every step or on the mean over time; norms before it are the graph's affair.
         seeds: copy e is drawn from seed e and equals the solo run of that seed.
         ops: ops by name beside the shipped ones.
+        loops: runs every cycle step by step, whatever it could do; for comparison.
 
     Raises:
         RuleError: the graph has more than one input, or its ends are not vectors, or a rule of an op is broken.
@@ -70,7 +72,7 @@ def build(
     if not seeds:
         raise RuleError("a model must have at least one copy", value="no seeds")
     own = dict(ops or {})
-    return Model(architecture, input, output, tuple(seeds), lambda name: own.get(name) or op_class(name))
+    return Model(architecture, input, output, tuple(seeds), lambda name: own.get(name) or op_class(name), loops)
 
 
 class Model(nn.Module):
@@ -96,6 +98,7 @@ class Model(nn.Module):
         output: Output,
         seeds: tuple[int, ...],
         find: Callable[[str], type[Op]],
+        loops: bool = False,
     ) -> None:
         super().__init__()
         name, width = _ends(architecture)
@@ -108,7 +111,7 @@ class Model(nn.Module):
         self.stem = plant(tops, "stem", table if self.tokens else _affine(width[0], input.size))
         self.graph = Branch()
         inner = Plot(self.graph, seeds, prefix="graph.")
-        self._plan = compile_graph(architecture, find, inner)
+        self._plan = compile_graph(architecture, find, inner, loops=loops)
         self.readout = plant(tops, "readout", _affine(output.size, width[1]))
         self._groups = tops.trained + inner.trained
         self._body = [t.parameter for t in inner.trained]

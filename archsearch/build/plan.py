@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archsearch.build.forms import mask
 from archsearch.graph.types import ValueType
 from archsearch.ops.base import Context, Op
 
@@ -96,7 +97,8 @@ class Cell:
 class Loop:
     """A component with a delayed cycle: its cells in order, a step after the other.
 
-    Sequences are split with `unbind` before the loop: `x[:, t]` inside it would cost a full-size gradient a step.
+    Sequences are split with `unbind` before the loop: `x[:, t]` inside it would cost a full-size gradient a step. Masks
+    of `dropout` are drawn before it, all steps at once, as a scan draws them.
     """
 
     cells: tuple[Cell, ...]
@@ -113,10 +115,16 @@ class Loop:
         past: list[list[list[Tensor]]] = [[[] for _ in cell.outputs] for cell in self.cells]
         before = [self._before(cell, clock) for cell in self.cells]
         states = [cell.op.start(cell.weights, clock.shape[1], *cell.inputs) for cell in self.cells]
+        masks = [mask(cell.op, clock, cell.outputs[0].shape, ctx) for cell in self.cells]
+        drops = [m.unbind(2) if isinstance(m, Tensor) else None for m in masks]
         for t in range(clock.shape[2]):
             for c, cell in enumerate(self.cells):
                 xs = [self._read(e, t, outside, past, before) for e in cell.edges]
-                y, states[c] = cell.op.step(cell.weights, states[c], *xs, ctx=ctx)
+                drop = drops[c]
+                if drop is None:
+                    y, states[c] = cell.op.step(cell.weights, states[c], *xs, ctx=ctx)
+                else:
+                    y = xs[0] * drop[t]
                 for out, part in zip(past[c], y if cell.several else (y,), strict=True):
                     out.append(part)
         for cell, outs in zip(self.cells, past, strict=True):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from archsearch.graph.architecture import Architecture, Node, Source
 from archsearch.graph.components import Component, components, live_nodes
 from archsearch.graph.opspec import Cost, OpRule, Registry
+from archsearch.graph.recurrence import Recurrence, recurrence
 from archsearch.graph.types import ValueType
 
 __all__ = ["Component", "Facts", "components", "facts", "input_types", "live_nodes", "output_types", "params"]
@@ -21,6 +22,7 @@ _PLAIN = {"norm", "plumbing"}
 _LONG = 1 << 16  # steps at which the span of a scan, about 2 log2, cannot be taken for that of a loop
 
 Types = Mapping[str, Sequence[ValueType]]
+Cycles = Mapping[tuple[str, ...], Recurrence]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Facts:
         families: of its ops, in alphabetical order, but for norms and plumbing.
         parallel_in_time: whether nothing in it runs step by step.
         serial: what runs step by step: the names of the nodes, and why, in words.
+        recurrences: how each cycle runs, in the order of computation.
     """
 
     params: int
@@ -51,6 +54,7 @@ class Facts:
     families: tuple[str, ...]
     parallel_in_time: bool
     serial: tuple[tuple[tuple[str, ...], str], ...]
+    recurrences: tuple[Recurrence, ...] = ()
 
 
 def facts(architecture: Architecture, registry: Registry, time: int) -> Facts:
@@ -65,18 +69,20 @@ def facts(architecture: Architecture, registry: Registry, time: int) -> Facts:
     by_name = {b.node.name: b for b in bound}
     delayed = _longest_delays(architecture)
     order = components(architecture)
-    serial = tuple((c.nodes, why) for c in order if (why := _why_serial(c, by_name)))
+    cycles = {c.nodes: recurrence(architecture, c, registry) for c in order if c.cyclic}
+    serial = tuple((c.nodes, why) for c in order if (why := _why_serial(c, by_name, cycles)))
     buffers = sum(FLOAT32 * types[name][output].size * delay for (name, output), delay in delayed.items())
     return Facts(
         params=params(architecture, registry),
         flops_per_token=sum(b.cost.flops * b.rate for b in bound),
         state_bytes=sum(b.cost.state_bytes for b in bound) + buffers,
-        span=_span(order, by_name),
+        span=_span(order, by_name, cycles),
         nodes=len(bound),
         depth=_depth(b.node for b in bound),
         families=tuple(sorted({registry[b.node.op].family for b in bound} - _PLAIN)),
         parallel_in_time=not serial,
         serial=serial,
+        recurrences=tuple(cycles.values()),
     )
 
 
@@ -141,24 +147,21 @@ class _Bound:
         return _Bound(node, rule.cost(*ins, time=steps), steps, float(rate), loop)
 
 
-def _why_serial(component: Component, by_name: Mapping[str, _Bound]) -> str | None:
+def _why_serial(component: Component, by_name: Mapping[str, _Bound], cycles: Cycles) -> str | None:
     """Why the component runs step by step, in words; `None` if it does not."""
-    members = [by_name[name] for name in component.nodes]
     if component.cyclic:
-        # No compiler looks for a scan in a cycle yet: each runs as a loop.
-        inside = set(component.nodes)
-        past = sorted({str(s) for b in members for s in b.node.sources if s.delay and s.node in inside})
-        return f"the cycle through {', '.join(f'`{p}`' for p in past)} runs as a loop"
-    ops = [b.node.op for b in members if b.is_loop]
-    return f"{ops[0]} is nonlinear in its past" if ops else None
+        return cycles[component.nodes].reason or None
+    (bound,) = (by_name[name] for name in component.nodes)
+    return f"{bound.node.op} is nonlinear in its past" if bound.is_loop else None
 
 
-def _span(order: Iterable[Component], by_name: Mapping[str, _Bound]) -> float:
+def _span(order: Iterable[Component], by_name: Mapping[str, _Bound], cycles: Cycles) -> float:
     excess: dict[str, float] = {}
     for component in order:
         members = [by_name[name] for name in component.nodes]
         before = max((excess.get(s.node, 0.0) for b in members for s in b.node.sources), default=0.0)
-        own = max(b.steps if component.cyclic else b.cost.span for b in members)
+        cycle = cycles.get(component.nodes)
+        own = cycle.span(max(b.steps for b in members)) if cycle else members[0].cost.span
         excess |= dict.fromkeys(component.nodes, before + max(own, 1.0) - 1.0)
     return 1.0 + max(excess.values(), default=0.0)
 

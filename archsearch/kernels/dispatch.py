@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["gru_in_one_loop"]
+__all__ = ["gru_in_one_loop", "scan_in_parallel"]
 
 _GRU_LANES = 4096
 
@@ -24,3 +24,19 @@ def gru_in_one_loop(device: torch.device, lanes: int) -> bool:
         lanes: batch × width of the state.
     """
     return device.type == "cpu" and lanes <= _GRU_LANES
+
+
+_SCAN_SIZE = 1 << 17
+
+
+def scan_in_parallel(device: torch.device, lanes: int, time: int) -> bool:
+    """Whether the odd/even scan beats one step after the other.
+
+    On one CPU thread, forward and backward, it takes half of the time with 16 sequences of 256 steps and 64 lanes, and
+    a third with 1,024 steps; with 1,024 lanes it takes twice as long. On a GPU a loop is bound by launches.
+
+    Args:
+        lanes: features of one sequence, those of all matrices counted.
+        time: steps.
+    """
+    return device.type != "cpu" or lanes * time <= _SCAN_SIZE

@@ -76,7 +76,7 @@ def test_a_delayed_cycle_is_serial() -> None:
     assert f.span == 32
     assert (f.nodes, f.depth, f.families) == (4, 3, ("perceptron",))
     assert not f.parallel_in_time
-    assert f.serial == ((("u", "s", "h"), "the cycle through `h[t-1]` runs as a loop"),)
+    assert f.serial == ((("u", "s", "h"), "tanh makes `h` nonlinear in its past"),)
 
 
 def test_a_shift_is_not_serial_but_is_state() -> None:

@@ -123,14 +123,20 @@ MANY = (Port("x", many=True),)
 
 REGISTRY = Registry(
     [
-        _spec("linear", "perceptron", Linear, (Setting("width", int, low=1), Setting("bias", bool, True))),
+        _spec(
+            "linear",
+            "perceptron",
+            Linear,
+            (Setting("width", int, low=1), Setting("bias", bool, True)),
+            linearity="mixing",
+        ),
         _spec("rms_norm", "norm", Norm),
-        _spec("add", "plumbing", Join, ports=MANY, commutative=True),
-        _spec("multiply", "plumbing", Join, ports=MANY, commutative=True),
-        _spec("concat", "plumbing", Concat, ports=MANY),
-        _spec("subtract", "plumbing", Rule, ports=(Port("x"), Port("y"))),
-        _spec("split", "plumbing", Split, (Setting("parts", int, required=True),)),
-        _spec("identity", "plumbing", Identity),
+        _spec("add", "plumbing", Join, ports=MANY, commutative=True, linearity="elementwise"),
+        _spec("multiply", "plumbing", Join, ports=MANY, commutative=True, linearity="product"),
+        _spec("concat", "plumbing", Concat, ports=MANY, linearity="mixing"),
+        _spec("subtract", "plumbing", Rule, ports=(Port("x"), Port("y")), linearity="elementwise"),
+        _spec("split", "plumbing", Split, (Setting("parts", int, required=True),), linearity="mixing"),
+        _spec("identity", "plumbing", Identity, linearity="elementwise"),
         _spec("dropout", "plumbing", Dropout, (Setting("rate", float, 0.1),)),
         _spec("tanh", "plumbing", Rule),
         _spec("gru_core", "recurrence", Gru, mixes_time=True),
