@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from archsearch.errors import RuleError, nearest
 from archsearch.graph.binding import Binder
 from archsearch.graph.domain import Categorical
+from archsearch.graph.equations import Signature, nodes_of
 from archsearch.graph.opspec import OpSpec, Port, Registry
 from archsearch.graph.reader import Items, Leaf, Located, Mark, Table
 from archsearch.graph.repeats import read_repeat
@@ -33,6 +34,7 @@ from archsearch.graph.template import (
 )
 from archsearch.graph.values import (
     IDENTIFIER,
+    WIDTH,
     Scope,
     at,
     fits_setting,
@@ -135,7 +137,10 @@ class Compiler:
 
     def graph(self, body: Located, definitions: Definitions) -> Graph:
         """The space's graph."""
-        return self.body(body, _Place(definitions, self.scope, ""), "graph", ("in",), new_scope=True)
+        graph = self.body(body, _Place(definitions, self.scope, ""), "graph", ("in",), new_scope=True)
+        if isinstance(body, Table) and "equations" in body and "in" not in body:
+            graph.inputs = ("in",)
+        return graph
 
     # ---- bodies ----------------------------------------------------------------------------------------------------
 
@@ -147,10 +152,15 @@ class Compiler:
         kind = kind_of(table, label)
         if "in" in table:
             inputs = input_names(table.entries["in"])
+        elif kind == "equations" and inputs == ("in",):
+            inputs = ("x",)  # `in` is a word of Python's grammar, which equations follow
         graph = Graph(label, table.mark, inputs, scope=new_scope)
         scope = Scope({}, place.scope)
         inner = _Place(place.definitions, scope, place.path)
         self._names(table, graph, scope)
+        if kind == "equations":
+            table = self._equations(table, inputs, inner)
+            kind = "nodes"
         nodes = self._nodes(table, label) if kind == "nodes" else {"": table}
         members: list[Member] = []
         positions = {name: i for i, name in enumerate(nodes)}
@@ -170,6 +180,24 @@ class Compiler:
             raise table.mark.error(f"bodies nest at most {MAX_DEPTH} deep", value="more", node=label)
         refuse_cycles(graph, place.path)
         return graph
+
+    def _equations(self, table: Table, inputs: tuple[str, ...], place: _Place) -> Table:
+        """The same body with the nodes that its equations stand for."""
+        table.only(("equations", *BODY_KEYS), f"`{place.path or 'graph'}`")
+
+        def find(name: str, mark: Mark) -> Signature | None:
+            graph = self.definition(name, place.definitions, mark)
+            if graph is not None:
+                return Signature(tuple(map(Port, graph.inputs)), tuple(graph.params), graph.output_names, True)
+            if name not in self.registry:
+                return None
+            spec = self.registry[name]
+            return Signature(spec.ports, tuple(s.name for s in spec.settings), spec.outputs, False)
+
+        def known() -> list[str]:
+            return [*place.definitions.names(), *self.registry]
+
+        return nodes_of(table, inputs, {*place.scope.all(), WIDTH}, find, known)
 
     def _names(self, table: Table, graph: Graph, scope: Scope) -> None:
         """`params:` and `choices:` of a body."""
@@ -241,8 +269,6 @@ class Compiler:
         inner = _Place(place.definitions, place.scope, path)
         mark = node.mark
         merge, weights, initial = node_words(node, path, self.registry)
-        if "equations" in node:
-            raise node.keys["equations"].error("`equations` is not part of the language yet", node=path)
         if kind == "op":
             apply, options = self._op(name, node, inner)
         elif kind == "choose":
@@ -255,7 +281,7 @@ class Compiler:
             apply = read_repeat(node, path, inner.scope, lambda v, label: self._turn(v, inner, label))
             options = [("", apply)]
         else:
-            only_keys(name, node, ("nodes", *BODY_KEYS), path)
+            only_keys(name, node, (kind, *BODY_KEYS), path)
             inner_table = without(node, NODE_KEYS)
             graph = self.body(inner_table, inner, name, named_inputs(node.get("from")))
             apply = self._use(graph, {}, {}, inner, path)

@@ -15,7 +15,20 @@ MAX_LENGTH = 120
 """Characters in a line; what is longer ends after a whole part, with an ellipsis."""
 
 _ACTIVATIONS = ("gelu", "relu", "sigmoid", "silu", "softplus", "tanh")
-_PRIMITIVES = ("constant", "cumsum", "exp", "matmul", "neg", "norm", "outer", "scale", "shift", "softmax", "sum")
+_PRIMITIVES = (
+    "constant",
+    "cumsum",
+    "exp",
+    "matmul",
+    "neg",
+    "norm",
+    "offset",
+    "outer",
+    "scale",
+    "shift",
+    "softmax",
+    "sum",
+)
 _RATES = ("pool", "reverse", "upsample")
 QUIET = frozenset(
     ("add", "concat", "dropout", "identity", "layer_norm", "multiply", "one_minus", "rms_norm", "split", "subtract")

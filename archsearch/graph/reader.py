@@ -41,12 +41,17 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A scalar. `plain` is false if it was quoted, and then `value` is a string."""
+    """A scalar. `plain` is false if it was quoted, and then `value` is a string.
+
+    Args:
+        indent: spaces in front of the lines of a `|` block, which start in the line after the mark.
+    """
 
     value: bool | int | float | str | None
     mark: Mark
     text: str
     plain: bool = True
+    indent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +150,7 @@ def parse(text: str, file: str = "<string>") -> Document:
     Raises:
         FileError: not YAML, empty, several documents, a duplicate key, or aliases that blow up.
     """
-    builder = _Builder(file)
+    builder = _Builder(file, text)
     try:
         for event in yaml.parse(text, Loader=getattr(yaml, "CLoader", yaml.Loader)):
             builder.take(event)
@@ -199,8 +204,9 @@ class _Open:
 class _Builder:
     """Puts events together, bottom up; `size` counts values as if aliases were written out."""
 
-    def __init__(self, file: str) -> None:
-        self.file = file
+    def __init__(self, file: str, text: str) -> None:
+        self.file, self.text = file, text
+        self.lines: list[str] | None = None
         self.stack: list[_Open] = []
         self.anchors: dict[str, tuple[Located, int] | None] = {}
         self.root: Located | None = None
@@ -226,10 +232,17 @@ class _Builder:
         value = plain_scalar(event.value) if is_plain else event.value
         if value is None and event.value == "" and not self.stack:
             return
-        leaf = Leaf(value, mark, event.value, is_plain)
+        leaf = Leaf(value, mark, event.value, is_plain, self._indent(event) if event.style == "|" else None)
         if event.anchor:
             self.anchors[event.anchor] = (leaf, 1)
         self._put(leaf, 1, mark)
+
+    def _indent(self, event: Any) -> int:
+        """How far a block stands from the left: what its first line that is not empty has more than its text."""
+        if self.lines is None:
+            self.lines = self.text.splitlines()
+        below = self.lines[event.start_mark.line + 1 : event.end_mark.line + 1]
+        return _spaces(below) - _spaces(event.value.splitlines())
 
     def _alias(self, event: Any) -> None:
         mark = self.mark(event)
@@ -286,3 +299,9 @@ class _Builder:
     def _untagged(self, event: Any, mark: Mark) -> None:
         if event.tag is not None and event.tag != "!":
             raise mark.error("values have no YAML tags", value=f"`{event.tag}`")
+
+
+def _spaces(lines: Iterable[str]) -> int:
+    """Spaces in front of the first line that has more than spaces."""
+    first = next((line for line in lines if line.strip()), "")
+    return len(first) - len(first.lstrip(" "))

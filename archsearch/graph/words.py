@@ -34,21 +34,19 @@ def as_body(value: Located, label: str) -> Table:
     if isinstance(value, Leaf) and isinstance(value.value, str):
         return Table({"op": value}, {"op": value.mark}, value.mark)
     if not isinstance(value, Table):
-        rule = f"`{label}` must be a mapping with one of {', '.join(KINDS[:-1])}"
+        rule = f"`{label}` must be a mapping with one of {', '.join(KINDS)}"
         raise value.mark.error(rule, value="a list" if isinstance(value, Items) else f"`{value.text}`")
     return value
 
 
 def kind_of(table: Table, node: str) -> str:
-    """Which of `op`, `choose`, `repeat`, `nodes` a node or body is; raises `FileError` unless it is one."""
+    """Which of `KINDS` a node or body is; raises `FileError` unless it is one."""
     kinds = [k for k in KINDS if k in table]
     if len(kinds) == 1:
-        if kinds[0] == "equations":
-            raise table.keys["equations"].error("`equations` is not part of the language yet", node=node or None)
         return kinds[0]
     near = [n for key in table.keys for n in nearest(key, KINDS)]
     found = " and ".join(f"`{k}`" for k in kinds) or (", ".join(f"`{k}`" for k in table.keys) or "nothing")
-    rule = f"a node or body has one of {', '.join(KINDS[:-1])}"
+    rule = f"a node or body has one of {', '.join(KINDS)}"
     raise table.mark.error(rule, value=found, near=near, node=node or None)
 
 

@@ -14,7 +14,7 @@ from archsearch.ops.base import Context, Cost, Op, State, ValueType, Weight, Wei
 from archsearch.ops.plumbing import Activation
 from archsearch.ops.rules import divides, vector
 
-__all__ = ["Constant", "Exp", "Neg", "Norm", "Scale", "Softmax", "Sum"]
+__all__ = ["Constant", "Exp", "Neg", "Norm", "Offset", "Scale", "Softmax", "Sum"]
 
 
 @op(family="plumbing", linearity="elementwise", equation="y = −x")
@@ -64,6 +64,30 @@ class Scale(_Stateless):
 
     def forward(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
         return x * _beside(w["factor"], x) if self.learned else x * self.by
+
+
+@op(family="plumbing", linearity="elementwise", equation="y = x + b")
+@dataclass(frozen=True)
+class Offset(_Stateless):
+    """The input and a constant, or a learned bias for every feature."""
+
+    by: float = setting(0.0, help="the offset b; its initial value where it is learned")
+    learned: bool = setting(False, help="whether each feature has a trained offset of its own")
+
+    def infer(self, x: ValueType) -> ValueType:
+        return x
+
+    def weights(self, x: ValueType) -> tuple[Weight, ...]:
+        return (param("offset", x.shape, base.constant(self.by), decay=False),) if self.learned else ()
+
+    def cost(self, x: ValueType, *, time: int) -> Cost:
+        return Cost(flops=x.size)
+
+    def is_identity(self, x: ValueType) -> bool:
+        return self.by == 0.0 and not self.learned
+
+    def forward(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
+        return x + _beside(w["offset"], x) if self.learned else x + self.by
 
 
 @op(family="plumbing", linearity="mixing", equation="y = b, whatever x is")

@@ -259,12 +259,7 @@ READ = [
     Bad("a tag", "graph: !!python/name:os.system {op: tanh}", 1, ("no YAML tags",)),
     Bad("an unknown alias", "graph: *g", 1, ("anchor", "`*g`")),
     Bad("a value that contains itself", "graph: &g {nodes: *g}", 1, ("contain itself",)),
-    Bad(
-        "equations, which come later",
-        "define:\n  a: {equations: 'h = x'}\ngraph: {op: tanh}",
-        2,
-        ("`equations`", "yet"),
-    ),
+    Bad("equations beside nodes", "graph:\n  equations: h = tanh(x)\n  nodes: {}", 2, ("`nodes` and `equations`",)),
     Bad("ops, which come later", "ops: [a.py]\ngraph: {op: tanh}", 1, ("`ops`", "yet")),
     Bad("a mistake in an unused definition", "define:\n  a: {op: tnah}\ngraph: {op: tanh}", 2, ("`tnah`", "`tanh`")),
 ]

@@ -44,6 +44,8 @@ CASES = [
     Case("dropout"),
     Case("scale", {"by": -0.5}),
     Case("scale", {"by": 0.5, "learned": True}, ((2, 3, 4),)),
+    Case("offset", {"by": -0.5}),
+    Case("offset", {"by": 0.5, "learned": True}, ((2, 3, 4),)),
     Case("constant", {"value": 2.0, "width": 3}, unread=(0,)),
     Case("constant", {"value": 0.5, "learned": True}, unread=(0,)),
     Case("softmax"),
