@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from archsearch.build.model import Model
+from archsearch.build.prefill import prefill
 from archsearch.build.steps import Steps
 from archsearch.errors import RuleError
 from archsearch.ops.base import Context
@@ -93,10 +94,12 @@ class Decoder:
             y = after[TOTAL] / int(after[CLOCK])
         return self.model.answer(y.unsqueeze(2)).squeeze(2), after
 
+    @torch.no_grad()
     def prefill(self, inputs: Tensor) -> tuple[State, Tensor]:
         """All steps of a prompt, from the start.
 
-        It takes a step after the other, and so as long as decoding the prompt would.
+        What is on no cycle runs over all steps at once, an op that mixes time if it offers `Op.prefill`, as all shipped
+        ones do. Nodes on a delayed cycle, and other ops, run a step after the other.
 
         Args:
             inputs: what the model takes: `(B, T)` or `(B, T, F)`, or the same with E in front; T at least 1.
@@ -105,12 +108,16 @@ class Decoder:
             The state after the last step, and what the model answers: `(E, B, T, S)`, or `(E, B, S)` where it answers
             once a sequence.
         """
-        axis = -1 if self.model.tokens else -2
-        state, answers = self.start(inputs.shape[axis - 1]), []
-        for one in inputs.unbind(axis):
-            answer, state = self.step(state, one)
-            answers.append(answer)
-        return state, answers[-1] if self.model.pooled else torch.stack(answers, 2)
+        x = self.model.embed(inputs)
+        if not x.shape[2]:
+            raise ValueError("a prompt must have at least one step; without one, see `start`")
+        y, state = prefill(self._steps, x)
+        if self._counts:
+            state[CLOCK] = torch.tensor(x.shape[2])
+        if self.model.pooled:
+            state[TOTAL] = y.sum(2)
+            y = y.mean(2)
+        return state, self.model.answer(y)
 
     # ---- streams and states ----------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from archsearch.graph.architecture import Node, Source
 from archsearch.graph.types import ValueType
 from archsearch.ops.base import Op
 
-__all__ = ["Cell", "Line", "Steps"]
+__all__ = ["Cell", "Line", "Steps", "period"]
 
 NOTHING = 0
 """The slot that stays `None`: what an unconnected optional port reads."""
@@ -34,7 +34,7 @@ class Cell:
     Args:
         weights: the mapping that the op is called with; it belongs to the model.
         reads, writes: slots of its inputs, one a port or edge, and of its outputs.
-        types: of its inputs.
+        types, outputs: of its inputs and outputs.
         period: ticks after tokens `period − 1`, `2 · period − 1`, ...
         several: whether the op answers with a tuple.
     """
@@ -45,6 +45,7 @@ class Cell:
     reads: tuple[int, ...]
     writes: tuple[int, ...]
     types: tuple[ValueType | None, ...]
+    outputs: tuple[ValueType, ...]
     period: int
     several: bool
 
@@ -124,7 +125,8 @@ class Steps:
             reads=tuple(NOTHING if s is None else self._read(s) for s in sources),
             writes=tuple(self.slots[Source(node.name, k)] for k in range(len(node.types))),
             types=types,
-            period=min(_period(t) for t in (*types, *node.types) if t is not None),
+            outputs=node.types,
+            period=min(period(t) for t in (*types, *node.types) if t is not None),
             several=isinstance(op.infer(*types), tuple),
         )
 
@@ -140,7 +142,7 @@ class Steps:
         origin = Source(s.node, s.output)
         if origin not in self.lines:
             kind = self.architecture.type_of(s)
-            self.lines[origin] = Line(self.slots[origin], kind, _period(kind), self._start(origin))
+            self.lines[origin] = Line(self.slots[origin], kind, period(kind), self._start(origin))
         line = self.lines[origin]
         line.names.extend(str(Source(*_place(origin), k)) for k in range(len(line.names) + 1, s.delay + 1))
         if s.delay not in line.late:
@@ -169,8 +171,8 @@ def _place(s: Source) -> tuple[str, int]:
     return s.node, s.output
 
 
-def _period(t: ValueType) -> int:
-    """How many tokens make one tick."""
+def period(t: ValueType) -> int:
+    """How many tokens make one tick; raises `RuleError` where that is no whole number."""
     if t.rate.numerator != 1:
         raise RuleError("a graph that decodes step by step must have rates of 1/k", value=str(t))
     return t.rate.denominator

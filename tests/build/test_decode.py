@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from archsearch.errors import RuleError
 from archsearch.graph.analysis import facts, live_nodes
 from archsearch.graph.architecture import Architecture
 from archsearch.graph.space import SearchSpace
-from archsearch.ops.registry import registry
+from archsearch.graph.types import ValueType
+from archsearch.ops.base import Op, op
+from archsearch.ops.registry import op_class, registry
 from archsearch.tasks.base import InputKind, OutputKind
 from tests.build.graphs import graph, transformer
 from tests.build.random_graphs import graphs
@@ -129,19 +132,23 @@ def check(model: Model, x: Tensor, tolerance: float) -> None:
         whole = model(x)
         y, state = stepped(decoder, decoder.start(batch), x)
         close(y[:, :, -1] if model.pooled else y, whole, "stepped", tolerance)
-        cut = 1 + time // 2
-        axis = -1 if model.tokens else -2
-        first, second = x.split((cut, time - cut), axis)
-        prefilled, answers = decoder.prefill(first)
-        close(answers, model(first), "prompt", tolerance)
-        rest, again = stepped(decoder, prefilled, second)
-        close(rest, y[:, :, cut:], "after the prompt", tolerance)
-    assert again.keys() == state.keys()
-    for name, value in state.items():
+        for cut in (1, 1 + time // 2):
+            first, second = x.split((cut, time - cut), -1 if model.tokens else -2)
+            prefilled, answers = decoder.prefill(first)
+            close(answers, model(first), f"prompt of {cut}", tolerance)
+            rest, again = stepped(decoder, prefilled, second)
+            close(rest, y[:, :, cut:], f"after a prompt of {cut}", tolerance)
+            same(again, state, 100 * tolerance)
+
+
+def same(state: State, expected: State, tolerance: float) -> None:
+    """Two states are one, but for rounding."""
+    assert state.keys() == expected.keys()
+    for name, value in expected.items():
         if value.isfinite().all() and value.numel():
-            close(again[name].double(), value.double(), name, 100 * tolerance)
+            close(state[name].double(), value.double(), name, tolerance)
         else:  # the largest of a window that has just begun
-            assert torch.equal(again[name], value)
+            assert torch.equal(state[name], value)
 
 
 # ---- equality -------------------------------------------------------------------------------------------------------
@@ -269,6 +276,52 @@ def test_shared_weights_and_their_learned_starts() -> None:
     check(model, inputs(model, 8), 1e-10)
 
 
+@op(family="state_space", mixes_time=True)
+@dataclass(frozen=True)
+class Trail(Op):
+    """An op of a person's own, with steps and no `prefill`: half of what it was, and the input."""
+
+    def infer(self, x: ValueType) -> ValueType:
+        return x
+
+    def forward(self, w: Any, x: Tensor, *, ctx: Any) -> Tensor:
+        t = torch.arange(x.shape[2], dtype=x.dtype)
+        return torch.einsum("ts,ebsd->ebtd", (0.5 ** (t[:, None] - t)).tril(), x)
+
+    def step(self, w: Any, state: State, x: Tensor, *, ctx: Any) -> tuple[Tensor, State]:
+        h = x + 0.5 * state["h"] if state else x
+        return h, {"h": h}
+
+
+@op(family="state_space", mixes_time=True)
+@dataclass(frozen=True)
+class Ahead(Trail):
+    """One that has no steps."""
+
+    step = Op.step
+
+
+def with_own(name: str) -> Architecture:
+    rates = {k: v for k, v in RATES.items() if k != "slow"}
+    made = graph(6, {"pool": rates.pop("pool"), "slow": ("tanh", {}, "pool"), **rates})
+    return replace(made, nodes=tuple(replace(n, op=name) if n.name == "slow" else n for n in made.nodes))
+
+
+def test_an_op_without_prefill_steps_through_the_prompt() -> None:
+    model = build(with_own("trail"), TOKENS, STEPS, seeds=[1, 2], ops={"trail": Trail}).double()
+    check(model, inputs(model, 13), 1e-10)
+
+
+def test_a_prompt_is_not_stepped_through_where_ops_need_no_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    a = by_hand()["mixers"]
+    for name in {n.op for n in a.nodes}:
+        monkeypatch.setattr(op_class(name), "step", None)
+    decoder = Decoder(build(a, TOKENS, STEPS, seeds=[1]))
+    decoder.prefill(inputs(decoder.model, 5))
+    with pytest.raises(TypeError):
+        decoder.step(decoder.start(1), torch.tensor([1]))
+
+
 # ---- mistakes -------------------------------------------------------------------------------------------------------
 
 
@@ -276,6 +329,18 @@ def test_what_sees_later_steps_is_refused() -> None:
     a = graph(8, {"mix": ("softmax_attention", {"heads": 2, "causal": False}, "in", "in", "in")}, out="mix")
     with pytest.raises(RuleError, match="node `mix`: a graph that decodes step by step must see no later steps"):
         Decoder(build(a, TOKENS, STEPS, seeds=[1]))
+
+
+def test_an_op_without_steps_is_refused() -> None:
+    model = build(with_own("ahead"), TOKENS, STEPS, seeds=[1], ops={"ahead": Ahead})
+    with pytest.raises(RuleError, match=r"node `slow`: .* must have ops with a step form, but got `ahead`"):
+        Decoder(model)
+
+
+def test_a_prompt_must_have_a_step() -> None:
+    decoder = Decoder(build(by_hand()["gru"], TOKENS, STEPS, seeds=[1]))
+    with pytest.raises(ValueError, match="at least one step"):
+        decoder.prefill(torch.zeros(2, 0, dtype=torch.int64))
 
 
 def test_states_of_other_models_are_refused(tmp_path: Path) -> None:
