@@ -80,6 +80,7 @@ def test_wheel_holds_the_engine_and_its_content(built: dict[str, Path]) -> None:
     bundled = "archsearch/_bundled"
     expected = {f"{bundled}/agents/{p.name}" for p in (CHECKOUT / "agents").glob("*.py")}
     expected |= {f"{bundled}/{p.relative_to(CHECKOUT)}" for p in (CHECKOUT / "search_spaces").rglob("*.yaml")}
+    expected.add(f"{bundled}/search_spaces/schema.json")
     assert {f for f in files if f.startswith(bundled)} == expected
     engine = {str(p.relative_to(CHECKOUT)) for p in (CHECKOUT / "archsearch").rglob("*.py")} | {"archsearch/py.typed"}
     assert files - expected == engine

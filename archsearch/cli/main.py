@@ -32,6 +32,7 @@ COMMANDS = {
     "ops": ("archsearch.cli.ops", "List the ops that a graph can use, or show one."),
     "tasks": ("archsearch.cli.tasks", "List the tasks, or show one."),
     "agents": ("archsearch.cli.agents", "List the agents, or show one."),
+    "schema": ("archsearch.cli.schema", "Print the JSON Schema of search spaces, for editors."),
     "doctor": ("archsearch.cli.doctor", "Say what this machine has and what is missing."),
     "reindex": ("archsearch.cli.store", "Build the index of a campaign anew from its events."),
 }
