@@ -65,7 +65,7 @@ def schema(registry: Registry, definitions: Iterable[Path] = ()) -> Schema:
             **_SHARED,
             "op": _op_names(registry, blocks),
             "node": _node([*NODE_KEYS], registry, blocks),
-            "body": {"anyOf": [_ref("op"), {"allOf": [{"type": "object"}, _ref("full")]}]},
+            "body": {"if": {"type": "string"}, "then": _ref("op"), "else": _ref("full")},
             "full": _node([*NODE_KEYS, *BODY_KEYS], registry, blocks),
             **{f"op {spec.name}": _op(spec) for spec in registry.values()},
         },
@@ -143,7 +143,7 @@ _TOP: Schema = {
     "summary": {**_SCALAR, "description": "One line for people."},
     "define": _map(_ref("body"), description="Ops written in YAML, by name."),
     "choices": _map(_ref("choice"), description="Choices for the whole space, used as $name."),
-    "graph": {"anyOf": [_ref("body")], "description": "The graph: `nodes`, or a single op, choice or repeat."},
+    "graph": {"allOf": [_ref("body")], "description": "The graph: `nodes`, or a single op, choice or repeat."},
     "scale": _map(
         {"type": "number", "exclusiveMinimum": 0},
         properties={"width": {"type": "integer", "minimum": 1}},
