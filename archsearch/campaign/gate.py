@@ -52,6 +52,7 @@ class Gate:
                 `match`.
         """
         from archsearch.graph import analysis, line, normal
+        from archsearch.graph.decoding import decoding
 
         sample, registry = self._space.decide(decisions), self._space.registry
         architecture = sample.architecture
@@ -63,6 +64,9 @@ class Gate:
             architecture=architecture.to_dict(),
             line=line.one_line(architecture),
             families=tuple(facts.families),
-            facts={k: v for k, v in asdict(facts).items() if k != "families"},
+            facts={
+                **{k: v for k, v in asdict(facts).items() if k != "families"},
+                "decoding": asdict(decoding(architecture, registry, self._time)),
+            },
             decisions=dict(sample.decisions),
         )

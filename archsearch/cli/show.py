@@ -46,7 +46,7 @@ def show(name: str, id: str, as_json: bool, results: Path) -> None:
     _print_origin(found, row)
     click.echo("\n" + draw(graph).rstrip("\n"))
     _print_decisions(found)
-    _print_costs(row)
+    _print_costs(row, found)
     _print_result("Search", found.search, found.reports)
     _print_result("Finals", found.final, ())
     if found.failure:
@@ -111,11 +111,15 @@ def _print_decisions(c: CandidateRecord) -> None:
         print_pairs(c.decisions.items(), indent="  ")
 
 
-def _print_costs(row: Row) -> None:
+def _print_costs(row: Row, c: CandidateRecord) -> None:
+    from archsearch.graph.decoding import Decoding
+
+    decoding = Decoding(**c.facts["decoding"]) if "decoding" in c.facts else None
     names = ("params", "body_params", "flops_per_token", "state_bytes", "span", "parallel_in_time")
     measured = ("tokens_per_second", "peak_memory_bytes", "seconds", "device")
     click.echo("\nCosts")
-    print_pairs(((FIELDS[n].title, cell(row, n)) for n in (*names, *measured)), indent="  ")
+    figures = [(FIELDS[n].title, cell(row, n)) for n in (*names, *measured)]
+    print_pairs([*figures[: len(names)], ("decoding", decoding), *figures[len(names) :]], indent="  ")
 
 
 def _print_result(title: str, m: Measurement | None, reports: Sequence[Any]) -> None:

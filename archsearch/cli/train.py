@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ from archsearch.errors import ConfigError
 if TYPE_CHECKING:
     from archsearch.campaign.config import CampaignConfig
     from archsearch.graph.architecture import Architecture
+    from archsearch.graph.decoding import Decoding
     from archsearch.graph.space import SearchSpace
     from archsearch.training.measurement import Job, Measurement
 
@@ -34,6 +36,7 @@ def train(
     The score is on validation: the test set stays sealed.
     """
     from archsearch.api import SearchSpace
+    from archsearch.graph.decoding import decoding
     from archsearch.graph.line import one_line
     from archsearch.training import trainer
 
@@ -45,12 +48,14 @@ def train(
         )
     config = _config(space, architecture, task, sets, seeds)
     graph = space.sample(random.Random(0)).architecture
+    keeps = decoding(graph, space.registry, _length(config))
     note(f"{one_line(graph)} on {config.task}, {config.training.steps} steps")
     measured = trainer.run(_job(config, graph, seed), _say)
     if as_json:
-        print_json({"architecture": one_line(graph), "graph": graph.to_dict(), **measured.to_dict()})
+        about = {"architecture": one_line(graph), "decoding": {**asdict(keeps), "constant": keeps.is_constant}}
+        print_json({**about, "graph": graph.to_dict(), **measured.to_dict()})
     else:
-        _print(measured)
+        _print(measured, keeps)
 
 
 def _config(
@@ -82,12 +87,18 @@ def _job(config: CampaignConfig, graph: Architecture, seed: int) -> Job:
     )
 
 
+def _length(config: CampaignConfig) -> int:
+    from archsearch.tasks.registry import make
+
+    return make(config.task, config.task_settings).length
+
+
 def _say(report: Any) -> bool:
     note(f"step {report.step:6}  score {report.score:.4f}  loss {report.loss:.4f}  {report.seconds:6.1f} s")
     return True
 
 
-def _print(m: Measurement) -> None:
+def _print(m: Measurement, keeps: Decoding) -> None:
     from archsearch.leaderboard.text import short_bytes, short_count
 
     interval = f" ({m.score_low:.4f} to {m.score_high:.4f})" if m.score_low is not None else ""
@@ -102,6 +113,7 @@ def _print(m: Measurement) -> None:
         ("parameters", f"{m.params:,}, of them {m.body_params:,} in the graph"),
         ("FLOPs a token", short_count(m.flops_per_token)),
         ("state", short_bytes(m.state_bytes)),
+        ("decoding", keeps),
         ("span", f"{m.span:g}"),
         ("parallel in time", "yes" if m.parallel_in_time else "no"),
         *m.environment.items(),

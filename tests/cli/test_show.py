@@ -13,6 +13,7 @@ def test_a_candidate_is_shown_with_everything_about_it(call, campaign):
         "1 in the finals",
         "0.8900 on test",
         "400:0.900",
+        "64 bytes of state a stream, constant in time",
     ):
         assert part in shown, part
 
@@ -34,6 +35,7 @@ def test_json_has_the_row_the_measurements_and_the_graph(call, campaign):
     assert data["rank"] == 1
     assert data["final"]["fidelity"]["split"] == "test"
     assert data["graph"]["nodes"][0]["op"] == "tanh"
+    assert data["facts"]["decoding"]["grows"] == []
     assert data["reports"] == [[400, 0.9, 1.0, 3.0]]
 
 

@@ -24,7 +24,7 @@ def point(tmp_path):
 
 def test_one_architecture_is_trained_and_everything_printed(call, point):
     result = call("train", point, *QUICK, "--seeds", "2")
-    for part in ("on validation", "parameters", "tokens a second", "parallel in time", "float32"):
+    for part in ("on validation", "without state", "parameters", "tokens a second", "parallel in time", "float32"):
         assert part in result.stdout
     assert result.stderr.count("step ") == 2
 
@@ -36,6 +36,7 @@ def test_json_is_the_measurement_and_comes_again_with_the_seed(call, point):
     assert first["copies"][0]["seed"] == 7
     assert first["score"] == again["score"]
     assert first["graph"]["nodes"]
+    assert first["decoding"] == {"time": 16, "state_bytes": 0.0, "grows": [], "ahead": [], "constant": True}
 
 
 @pytest.mark.parametrize(
