@@ -1,12 +1,14 @@
 """What README and docs show works: spaces are read, agents and ops run, commands and links exist.
 
-A block is run if a comment `<!-- test: space|agent|op|task -->` stands on the line before it. Every `archsearch ...`
-line in a block is looked up in the command line.
+A block is run if a comment `<!-- test: space|point|refused|agent|op|task -->` stands on the line before it. A `point` is a
+space without choices; what is `refused` stands above the message that says so. Every `archsearch ...` line in a block is
+looked up in the command line.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import random
 import re
 import shlex
 import sys
@@ -21,6 +23,7 @@ import pytest
 CHECKOUT = Path(__file__).parent.parent
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "results" / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 MARKED = re.compile(r"<!-- test: (\w+) -->\n```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+REFUSED = re.compile(r"<!-- test: refused -->\n```yaml\n(.*?)^```\n\n```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = re.compile(r"^```sh\n(.*?)^```$|^    (archsearch .*?)$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^archsearch (.+)$", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
@@ -90,14 +93,63 @@ def read_space(text: str) -> Any:
     from archsearch.graph.space import SearchSpace
     from archsearch.ops.registry import registry
 
-    return SearchSpace.parse(text, registry(), definitions=content.block_files())
+    return SearchSpace.parse(text, registry(), path="my_space.yaml", definitions=content.block_files())
+
+
+def runs(space: Any) -> None:
+    """A sample of a space, built and fed."""
+    import torch
+
+    from archsearch.build.model import build
+    from archsearch.tasks.base import InputKind, OutputKind
+
+    architecture = space.sample(random.Random(0)).architecture
+    model = build(architecture, InputKind("tokens", 5), OutputKind("steps", 3), seeds=[0])
+    y = model(torch.arange(14).view(2, 7) % 5)
+    assert y.shape == (1, 2, 7, 3)
+    assert y.isfinite().all()
 
 
 @pytest.mark.parametrize("text", blocks("space"))
 def test_spaces_are_sound(text: str) -> None:
     space = read_space(text)
-    space.check(samples=20, seed=0)
+    report = space.check(samples=20, seed=0)
+    assert report.ok, "\n".join(map(str, report.mistakes))
     assert space.choices(), "a space without choices is no example of a space"
+    runs(space)
+
+
+@pytest.mark.parametrize("text", blocks("point"))
+def test_points_run(text: str) -> None:
+    space = read_space(text)
+    assert space.is_point
+    assert space.check().ok
+    runs(space)
+
+
+def refusals() -> list[Any]:
+    """What is refused, and the message beside it."""
+    found = [(page.name, *match.groups()) for page in PAGES for match in REFUSED.finditer(page.read_text())]
+    return [pytest.param(text, " ".join(message.split()), id=f"{n}:{message[:40]}") for n, text, message in found]
+
+
+@pytest.mark.parametrize(("text", "message"), refusals())
+def test_mistakes_are_refused_in_these_words(text: str, message: str) -> None:
+    assert mistake(text) == message
+
+
+def mistake(text: str) -> str:
+    """The first mistake in a space, found when it is read or when it is checked."""
+    from archsearch.errors import FileError
+
+    try:
+        return str(read_space(text).check().mistakes[0])
+    except FileError as error:
+        return str(error)
+
+
+def test_every_refusal_shows_its_message() -> None:
+    assert len(refusals()) == len(blocks("refused"))
 
 
 @pytest.mark.parametrize("text", blocks("agent"))
