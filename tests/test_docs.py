@@ -1,8 +1,8 @@
 """What README and docs show works: spaces are read, agents and ops run, commands and links exist.
 
-A block is run if a comment `<!-- test: space|point|refused|agent|op|task -->` stands on the line before it. A `point` is a
-space without choices; what is `refused` stands above the message that says so. Every `archsearch ...` line in a block is
-looked up in the command line.
+A block is run if a comment `<!-- test: space|point|refused|agent|op|task -->` stands on the line before it. A `point`
+is a space without choices; what is `refused` stands above the message that says so. Every `archsearch ...` line in a
+block is looked up in the command line.
 """
 
 from __future__ import annotations
