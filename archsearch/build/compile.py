@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from archsearch.build.fast_weights import Pair, Reading, Writing
 from archsearch.build.plan import Call, Cell, Edge, Loop, Plan, Shift, Start
 from archsearch.build.scans import Scan
 from archsearch.build.tree import Branch, Plot, plant
 from archsearch.errors import RuleError
 from archsearch.graph.architecture import Architecture, Node, Source
-from archsearch.graph.components import Component, components, live_nodes
+from archsearch.graph.components import components, live_nodes
 from archsearch.graph.recurrence import recurrence
 from archsearch.graph.types import ValueType
 from archsearch.ops.base import Op, constant, param
@@ -50,14 +51,17 @@ class _Compiler:
         for node in live_nodes(architecture):
             for source in node.sources:
                 self.readers.setdefault((source.node, source.output), set()).add(node.name)
+        self.order = components(architecture)
+        self.cycles = {c.nodes: recurrence(architecture, c, self.specs) for c in self.order if c.cyclic and not loops}
+        self.held = {c.weights.state: nodes for nodes, c in self.cycles.items() if c.weights}
+        self.pairs: dict[str, int] = {}
         self.inputs = {name: self._slot(Source(name)) for name in architecture.inputs}
 
     def compile(self) -> Plan:
-        order = {n.name: i for i, n in enumerate(self.architecture.nodes)}
-        for component in components(self.architecture):
-            nodes = [self.nodes[n] for n in sorted(component.nodes, key=order.__getitem__)]
+        for component in self.order:
+            nodes = [self.nodes[n] for n in component.nodes]
             if component.cyclic:
-                self._cycle(nodes, component)
+                self._cycle(nodes)
             else:
                 for node in nodes:
                     self._call(node)
@@ -65,30 +69,53 @@ class _Compiler:
         return Plan(self.calls, self.size, self.inputs, output, _spent(self.calls, keep=output))
 
     def _call(self, node: Node) -> None:
+        if self._only_written(node):
+            return
         op, leaf, several = self._op(node)
         reads = tuple(self._read(s) for s in _flat(node))
+        if any(s.node in self.held for s in node.sources):
+            ordered = reads if node.sources[0].node in self.held else reads[::-1]
+            self.calls.append(Reading(ordered, self._write(node)))
+            return
         self.calls.append(Call(op.forward, leaf._parameters, reads, self._write(node), several))
 
-    def _cycle(self, nodes: list[Node], component: Component) -> None:
+    def _cycle(self, nodes: list[Node]) -> None:
         index = {n.name: i for i, n in enumerate(nodes)}
-        cells = tuple(self._cell(node, index) for node in nodes)
+        how = self.cycles.get(tuple(n.name for n in nodes))
+        cells = tuple(self._cell(node, index, chunks=how is not None and how.weights is not None) for node in nodes)
         clock = next(iter(self.inputs.values()))
         reads = tuple(sorted({e.slot for c in cells for e in c.edges if e.cell < 0}))
         writes = tuple(i for c in cells for i in c.writes)
-        how = recurrence(self.architecture, component, self.specs)
-        if self.loops or how.kind not in ("scan", "interleaved scan", "block scan"):
+        if how is None or not how.is_parallel:
             self.calls.append(Loop(cells, clock, reads, writes))
+            return
+        if how.weights:
+            self.calls.append(Writing(cells, clock, reads, writes, index[how.weights.state], how.weights))
             return
         gone = tuple((index[name], k) for name, k in how.eliminated)
         lags = {((index[name], k)): lag for (name, k), lag in how.lags}
         wanted = tuple(((c, k), cells[c].writes[k]) for c, n in enumerate(nodes) for k in self._read_outside(n, index))
         self.calls.append(Scan(cells, clock, reads, writes, tuple(lags.items()), gone, how.stride, wanted))
 
-    def _cell(self, node: Node, index: dict[str, int]) -> Cell:
+    def _only_written(self, node: Node) -> bool:
+        """Whether a node is an outer product that goes to cycles in chunks alone, and so need not be formed."""
+        cycles = {name for nodes in self.held.values() for name in nodes}
+        return node.op == "outer" and self.readers.get((node.name, 0), {""}) <= cycles
+
+    def _pair(self, node: Node) -> int:
+        """The slot of the two vectors of an outer product off a cycle."""
+        if node.name not in self.pairs:
+            reads = tuple(self._read(s) for s in _flat(node))
+            self.pairs[node.name] = self.size
+            self.size += 1
+            self.calls.append(Pair(reads, (self.pairs[node.name],)))
+        return self.pairs[node.name]
+
+    def _cell(self, node: Node, index: dict[str, int], chunks: bool) -> Cell:
         op, leaf, several = self._op(node)
         if op.mixes_time:
             raise RuleError("an op on a cycle must not mix time", value=f"`{node.op}`", node=node.name)
-        edges = tuple(self._edge(s, index) for s in _flat(node))
+        edges = tuple(self._edge(s, index, chunks) for s in _flat(node))
         starts = tuple(self._start(Source(node.name, k)) for k in range(len(node.types)))
         return Cell(op, leaf._parameters, edges, self._types(node), node.types, self._write(node), starts, several)
 
@@ -112,9 +139,11 @@ class _Compiler:
     def _type(self, s: Source) -> ValueType:
         return self.architecture.inputs[s.node] if s.node in self.inputs else self.nodes[s.node].types[s.output]
 
-    def _edge(self, s: Source | None, index: dict[str, int]) -> Edge:
+    def _edge(self, s: Source | None, index: dict[str, int], chunks: bool) -> Edge:
+        """One input of a cell; where it runs in `chunks`, outer products from outside come as two vectors."""
         if s is None or s.node not in index:
-            return Edge(slot=self._read(s))
+            node = self.nodes.get(s.node) if chunks and s else None
+            return Edge(slot=self._pair(node) if node and node.op == "outer" else self._read(s))
         return Edge(cell=index[s.node], output=s.output, delay=s.delay)
 
     def _start(self, s: Source) -> Start:
@@ -153,7 +182,7 @@ def _flat(node: Node) -> list[Source | None]:
 def _spent(calls: Iterable[Any], keep: int) -> list[tuple[int, ...]]:
     """For each call the slots it is the last to read (or that nobody reads)."""
     last: dict[int, int] = {}
-    clocks = [c.clock for c in calls if not isinstance(c, Call | Shift)]
+    clocks = [c.clock for c in calls if hasattr(c, "clock")]
     for i, call in enumerate(calls):
         for slot in (*call.reads, *call.writes):
             last[slot] = i

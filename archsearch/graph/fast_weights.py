@@ -73,7 +73,7 @@ def fast_weights(nodes: Sequence[Node], live: Iterable[Node], architecture: Arch
 def _decide(state: str, walk: _Walk, by_rows: bool) -> FastWeights | str:
     decay = "row" if "row" in walk.decays else "head" if "head" in walk.decays else "none"
     if decay == "row" and (walk.ways or not by_rows):
-        return "no kernel here takes a decay a row with a delta rule, or along the values"
+        return "no kernel here takes a decay a row in a delta rule, or along the values"
     if walk.ways and walk.outer_port != int(by_rows):
         return "what is read of its state is not written along the values"
     return FastWeights("delta rule" if walk.ways else "linear attention", state, by_rows, decay)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["gru_in_one_loop", "scan_in_parallel"]
+__all__ = ["chunk_length", "gru_in_one_loop", "scan_in_parallel"]
 
 _GRU_LANES = 4096
 
@@ -40,3 +40,15 @@ def scan_in_parallel(device: torch.device, lanes: int, time: int) -> bool:
         time: steps.
     """
     return device.type != "cpu" or lanes * time <= _SCAN_SIZE
+
+
+def chunk_length(device: torch.device, *, rows: bool) -> int:
+    """The steps of a chunk of linear attention or a delta rule; a power of two.
+
+    Args:
+        rows: whether every row of the state has a decay of its own, whose products between any two steps of a chunk
+            have to be held.
+    """
+    if device.type != "cpu":
+        return 16 if rows else 64
+    return 8 if rows else 32

@@ -21,7 +21,7 @@ def graph(
     width: int,
     nodes: Mapping[str, tuple[Any, ...]],
     *,
-    known: Mapping[str, int] | None = None,
+    known: Mapping[str, int | tuple[int, ...]] | None = None,
     weights: Mapping[str, str] | None = None,
     initial: Mapping[str, str] | None = None,
     out: str = "out",
@@ -29,10 +29,10 @@ def graph(
     """`{"mix": ("gru_core", {"width": 8}, "norm")}`; ports in order, a tuple of sources for one that takes many.
 
     Args:
-        known: widths of nodes that are read before they stand there (by a delayed edge).
+        known: widths or shapes of nodes that are read before they stand there (by a delayed edge).
     """
     types: dict[str, tuple[ValueType, ...]] = {"in": (ValueType((width,)),)}
-    types |= {name: (ValueType((w,)),) for name, w in (known or {}).items()}
+    types |= {n: (ValueType(s if isinstance(s, tuple) else (s,)),) for n, s in (known or {}).items()}
     made = []
     for name, (op, settings, *ports) in nodes.items():
         spec = registry()[op]

@@ -1,0 +1,134 @@
+"""States of matrices that outer products are added to, `S_t = g_t S_{t−1} + k_t v_tᵀ`, `y_t = S_tᵀ q_t`, in chunks.
+
+N sequences (copies × batch × heads), T time, M chunks of C steps, R rows (keys), V columns (values). Within a chunk a
+reading is a C×C matrix of products of queries and keys, weighted with the decay between them; between chunks one state
+a chunk is carried (Yang et al. 2023, arXiv:2312.06635). The decay between two steps is a product of factors, never a
+quotient of two, so that factors may be zero or negative, and nothing overflows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from archsearch.kernels.dispatch import chunk_length
+from archsearch.kernels.scan import scan
+
+__all__ = ["Chunks", "Decay", "chunked", "read", "states"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decay:
+    """The factors by which a chunk forgets, with A = 1, or A = R for a factor a row.
+
+    Args:
+        between: `(N, M, C, C, A)`: what is left at step t of what was written at step s, zero for s > t.
+        since: `(N, M, C, A)`: what is left at step t of the state before the chunk.
+    """
+
+    between: Tensor
+    since: Tensor
+
+    @property
+    def whole(self) -> Tensor:
+        """What is left after the chunk of the state before it, `(N, M, A)`."""
+        return self.since[:, :, -1]
+
+    def earlier(self) -> Decay:
+        """The same as seen a step earlier, before the step's own factor."""
+        between = F.pad(self.between, (0, 0, 0, 0, 1, 0))[:, :, :-1]
+        return Decay(between, torch.cat([torch.ones_like(self.since[:, :, :1]), self.since[:, :, :-1]], 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """What is written, cut into chunks.
+
+    Args:
+        time: steps before the last chunk was filled up with zeros.
+        k, v: `(N, M, C, R)` and `(N, M, C, V)`.
+        decay: `None` where nothing is forgotten.
+        start: the state before the first step, `(N, R, V)`; `None` for zero.
+    """
+
+    time: int
+    k: Tensor
+    v: Tensor
+    decay: Decay | None
+    start: Tensor | None
+
+    def cut(self, x: Tensor) -> Tensor:
+        """`(N, T, ...)` to `(N, M, C, ...)`."""
+        return cut(x, self.k.shape[2])
+
+
+def chunked(k: Tensor, v: Tensor, decay: Tensor | None = None, start: Tensor | None = None) -> Chunks:
+    """Cuts what is written into chunks.
+
+    Args:
+        k, v: `(N, T, R)` and `(N, T, V)`.
+        decay: `(N, T, 1)`, or `(N, T, R)` for a factor a row.
+        start: the state before the first step, `(N, R, V)`.
+    """
+    length = min(chunk_length(k.device, rows=decay is not None and decay.shape[2] > 1), k.shape[1])
+    factors = None if decay is None else _decay(cut(decay, length, 1.0))
+    return Chunks(k.shape[1], cut(k, length), cut(v, length), factors, start)
+
+
+def cut(x: Tensor, length: int, fill: float = 0.0) -> Tensor:
+    """`(N, T, A)` to `(N, M, length, A)`, filled up at the end."""
+    gap = -x.shape[1] % length
+    return F.pad(x, (0, 0, 0, gap), value=fill).view(x.shape[0], -1, length, x.shape[2])
+
+
+def _decay(g: Tensor) -> Decay:
+    """The decay of `(N, M, C, A)` factors: one recurrence from every step of a chunk on, and one from before it."""
+    n, m, c, a = g.shape
+    one = torch.eye(c, dtype=g.dtype, device=g.device).view(1, c, c, 1).expand(n * m, c, c, a).reshape(n * m, c, c * a)
+    factors = g.reshape(n * m, c, 1, a)
+    between = scan(factors.expand(n * m, c, c, a).reshape(n * m, c, c * a), one)
+    between = between.view(n, m, c, c, a)
+    return Decay(between, between[:, :, :, 0] * g[:, :, :1])
+
+
+def states(chunks: Chunks) -> Tensor:
+    """The state before each chunk, `(N, M, R, V)`."""
+    k = chunks.k if chunks.decay is None else chunks.k * chunks.decay.between[:, :, -1]
+    written = k.mT @ chunks.v
+    n, m, r, v = written.shape
+    first = written.new_zeros(n, r, v) if chunks.start is None else chunks.start
+    if chunks.decay is None:
+        return torch.cat([first.unsqueeze(1), written[:, :-1]], 1).cumsum(1)
+    whole = chunks.decay.whole.unsqueeze(-1).expand(n, m, -1, v)
+    after = scan(whole.expand(n, m, r, v).reshape(n, m, r * v), written.view(n, m, r * v), first.reshape(n, r * v))
+    return torch.cat([first.unsqueeze(1), after.view(n, m, r, v)[:, :-1]], 1)
+
+
+def read(q: Tensor, chunks: Chunks, before: Tensor) -> Tensor:
+    """`y_t = S_tᵀ q_t`.
+
+    Args:
+        q: `(N, T, R)`.
+        before: the state before each chunk, `(N, M, R, V)`.
+
+    Returns:
+        `(N, T, V)`.
+    """
+    x = chunks.cut(q)
+    weights = scores(x, chunks.k, chunks.decay)
+    since = x if chunks.decay is None else x * chunks.decay.since
+    y = torch.matmul(since, before) + torch.matmul(weights, chunks.v)
+    return y.flatten(1, 2)[:, : chunks.time]
+
+
+def scores(q: Tensor, k: Tensor, decay: Decay | None) -> Tensor:
+    """What a query at step t finds of what was written at step s ≤ t: `(N, M, C, C)`."""
+    if decay is None:
+        return (q @ k.mT).tril()
+    if decay.between.shape[-1] == 1:
+        return (q @ k.mT) * decay.between.squeeze(-1)
+    met = decay.between * k.unsqueeze(2)  # (N, M, C, C, R)
+    return (met @ q.unsqueeze(-1)).squeeze(-1)
