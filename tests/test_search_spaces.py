@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from archsearch import content
+from archsearch.build.decode import Decoder
 from archsearch.build.model import build
 from archsearch.campaign.config import resolve
 from archsearch.graph.normal import digest
@@ -185,3 +186,17 @@ def test_fast_weights_holds_linear_attention_and_the_delta_rule() -> None:
             decisions = {**names, "body.each.mlp.expand": 1, "body.each.mix.kept": kept, "body.each.mix.write": write}
             architecture = shipped.decide(decisions).architecture
             assert architecture.node("body.1.mix.state").types[0].shape == (2, 8, 8)
+
+
+@pytest.mark.parametrize("name", [name for name in SPACES if space(name).causal])
+def test_samples_decode_step_by_step(name: str) -> None:
+    for seed in range(3):
+        architecture = space(name).sample(random.Random(seed)).architecture
+        model = build(architecture, InputKind("tokens", 7), OutputKind("steps", 5), seeds=[1]).double().eval()
+        tokens = torch.randint(7, (2, 11), generator=torch.Generator().manual_seed(seed))
+        decoder = Decoder(model)
+        state, steps = decoder.start(batch=2), []
+        for token in tokens.unbind(1):
+            y, state = decoder.step(state, token)
+            steps.append(y)
+        close(torch.stack(steps, 2), model(tokens), "steps", 1e-9)
