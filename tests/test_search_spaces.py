@@ -14,6 +14,7 @@ from archsearch import content
 from archsearch.build.decode import Decoder
 from archsearch.build.model import build
 from archsearch.campaign.config import resolve
+from archsearch.graph.analysis import facts
 from archsearch.graph.normal import digest
 from archsearch.graph.space import Sample, SearchSpace
 from archsearch.ops.base import Context
@@ -186,6 +187,7 @@ def test_fast_weights_holds_linear_attention_and_the_delta_rule() -> None:
             decisions = {**names, "body.each.mlp.expand": 1, "body.each.mix.kept": kept, "body.each.mix.write": write}
             architecture = shipped.decide(decisions).architecture
             assert architecture.node("body.1.mix.state").types[0].shape == (2, 8, 8)
+            assert facts(architecture, registry(), 64).parallel_in_time is ((kept, write) != ("rows", "delta"))
 
 
 @pytest.mark.parametrize("name", [name for name in SPACES if space(name).causal])
