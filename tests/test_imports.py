@@ -7,7 +7,6 @@ import json
 import pkgutil
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -56,15 +55,13 @@ def test_heavy_packages_would_be_noticed() -> None:
     assert loaded_by("import sklearn") == {"sklearn"}
 
 
-def test_help_is_quick_and_light() -> None:
+def test_help_is_light() -> None:
     code = (
         "from archsearch.cli.main import main\n"
         "sys.argv = ['archsearch', '--help']\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code"
     )
-    started = time.perf_counter()
     assert loaded_by(code) == set()
-    assert time.perf_counter() - started < 5.0, "--help takes 0.5 s on an idle machine"
 
 
 def test_module_runs_as_a_command() -> None:
