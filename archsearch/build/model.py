@@ -19,6 +19,7 @@ from archsearch.errors import RuleError
 from archsearch.graph.architecture import Architecture
 from archsearch.kernels.linear import linear
 from archsearch.ops.base import Context, Op, Weight, constant, kaiming_uniform, normal, param
+from archsearch.ops.own import from_sources
 from archsearch.ops.registry import op_class
 
 __all__ = ["Model", "Trained", "build"]
@@ -62,7 +63,7 @@ def build(
         input: tokens are embedded, vectors mapped affinely, to the width of the graph.
         output: the readout is affine, on every step or on the mean over time; norms before it are the graph's affair.
         seeds: copy e is drawn from seed e and equals the solo run of that seed.
-        ops: ops by name beside the shipped ones.
+        ops: ops by name beside the shipped ones, and in place of those whose source the architecture carries.
         loops: runs every cycle step by step, whatever it could do; for comparison.
 
     Raises:
@@ -71,7 +72,7 @@ def build(
     """
     if not seeds:
         raise RuleError("a model must have at least one copy", value="no seeds")
-    own = dict(ops or {})
+    own = {**from_sources(architecture.sources), **(ops or {})}
     return Model(architecture, input, output, tuple(seeds), lambda name: own.get(name) or op_class(name), loops)
 
 

@@ -70,6 +70,7 @@ def run(
         "campaign.yaml": config.to_yaml(),
         SPACE: Path(space.path).read_text(encoding="utf-8"),
         "environment.json": json.dumps(about, indent=2) + "\n",
+        **{f"{Path(SPACE).stem}.ops/{file}": text for file, text in space.own_ops().items()},
     }
     with Store.create(Path(results) / name, files) as store:
         facts = _facts(task)

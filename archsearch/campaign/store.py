@@ -2,7 +2,7 @@
 
 results/<name>/
   campaign.yaml      the resolved configuration: a campaign file that does the same again
-  space.yaml         the space as it was read
+  space.yaml         the space as it was read; space.ops/ holds the files of a person's own ops
   environment.json   versions, platform, cores
   events.jsonl       the truth; see `archsearch.campaign.events`
   results.db         an index of it in SQLite; see `archsearch.campaign.index`
@@ -72,6 +72,7 @@ class Store:
                 )
             store = cls(path)
             for name, text in files.items():
+                (path / name).parent.mkdir(exist_ok=True)
                 (path / name).write_text(text, encoding="utf-8")
         except OSError as error:
             raise _unwritable(path, error) from None

@@ -1,4 +1,4 @@
-"""Definitions from files: those that are known to every space, and what else stands in a space's own file."""
+"""What a space takes from other files: definitions known to every space, a person's own ops; and its own names."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from archsearch.errors import FileError
 from archsearch.graph.compiler import Definitions
+from archsearch.graph.opspec import Registry
 from archsearch.graph.reader import Document, Items, Leaf, Located, Mark, Table, load
 from archsearch.graph.values import named_values
 
-__all__ = ["elsewhere", "shipped"]
+__all__ = ["elsewhere", "op_files", "shipped", "with_own_ops"]
 
 
 def shipped(paths: Iterable[Path]) -> Definitions | None:
@@ -49,6 +51,46 @@ def _shipped(files: tuple[tuple[str, int, int], ...]) -> Definitions:
                 raise define.keys[name].error(rule, value=f"`{name}`, also in {keys[name].file}")
             entries[name], keys[name] = body, define.keys[name]
     return Definitions(entries, keys)
+
+
+def op_files(names: Iterable[Leaf], space: str) -> dict[str, Path]:
+    """The files that `ops:` names, each relative to the space's file, by the names of their copies in a campaign.
+
+    A campaign keeps copies, `space.ops/0_my_mixer.py` beside its `space.yaml`; where those are, they count.
+
+    Raises:
+        FileError: a path that leads to no Python file.
+    """
+    home = Path(space).parent
+    copies = Path(space).with_suffix(".ops")
+    found = {}
+    for i, leaf in enumerate(names):
+        copy = copies / f"{i}_{Path(leaf.text).name}"
+        path = copy if copy.is_file() else home / Path(leaf.text).expanduser()
+        if path.suffix != ".py" or not path.is_file():
+            text = f"`{leaf.text}`" + (", and nothing is there" if path.suffix == ".py" else "")
+            raise leaf.mark.error("`ops` must list Python files, relative to this one", value=text)
+        found[copy.name] = path
+    return found
+
+
+def with_own_ops(registry: Registry, names: Iterable[Leaf], space: str) -> Registry:
+    """`registry` with the ops of the files that a space names.
+
+    Raises:
+        FileError: a file that does not import, or whose ops are none, doubled, or break the contract.
+    """
+    names = list(names)
+    for leaf, path in zip(names, op_files(names, space).values(), strict=True):
+        if registry.load is None:
+            raise leaf.mark.error("`ops` needs a registry that loads files", value=f"`{leaf.text}`")
+        specs = list(registry.load(path))
+        for spec in specs:
+            if spec.name in registry:
+                rule = "an op needs a name that no other op has"
+                raise FileError(path, None, None, rule, value=f"`{spec.name}`", hint='Give it `@op("other_name")`.')
+        registry = registry.with_ops(specs)
+    return registry
 
 
 def elsewhere(document: Document) -> dict[str, str]:

@@ -52,6 +52,7 @@ class Header:
     requirements: tuple[Requirement, ...]
     match: Match | None
     campaign: Mapping[str, Any]
+    ops: tuple[Leaf, ...]
     define: Mapping[str, Located] = field(repr=False)
     keys: Mapping[str, Mark] = field(repr=False)
     graph: Located = field(repr=False)
@@ -65,8 +66,6 @@ def read_header(document: Document, default_name: str) -> Header:
         raise root.mark.error("a space must be a YAML mapping", value=found)
     root.only(KEYS, "a space")
     _version(root)
-    if "ops" in root:
-        raise root.keys["ops"].error("`ops` is not part of the language yet")
     graph = root.get("graph")
     if graph is None:
         near = [n for k in root.keys for n in nearest(k, ("graph",))]
@@ -84,6 +83,7 @@ def read_header(document: Document, default_name: str) -> Header:
         requirements=_requirements(root.get("require"), scale),
         match=_match(root.get("match"), scale),
         campaign=_campaign(root),
+        ops=_ops(root.get("ops")),
         define=define,
         keys=keys,
         graph=graph,
@@ -186,6 +186,18 @@ def _match(value: Located | None, scale: Mapping[str, Any]) -> Match | None:
         rule = f"`match.by` must be a name of `scale` ({', '.join(scale)})"
         raise value.entries["by"].mark.error(rule, value=f"`{by}`", near=nearest(by, scale))
     return Match(number, by, value.mark)
+
+
+def _ops(value: Located | None) -> tuple[Leaf, ...]:
+    """The files of a person's own ops."""
+    if value is None:
+        return ()
+    items = tuple(value) if isinstance(value, Items) else (value,)
+    for item in items:
+        if not isinstance(item, Leaf) or not isinstance(item.value, str):
+            text = f"`{item.text}`" if isinstance(item, Leaf) else "a list or a mapping"
+            raise item.mark.error("`ops` must list Python files, as [my_mixer.py]", value=text)
+    return tuple(item for item in items if isinstance(item, Leaf))
 
 
 def _campaign(root: Table) -> Mapping[str, Any]:

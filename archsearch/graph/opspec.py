@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from archsearch.errors import RuleError, UnknownNameError, nearest
@@ -196,10 +197,15 @@ class OpSpec:
 
 
 class Registry(Mapping[str, OpSpec]):
-    """Ops by name. `registry["x"]` raises `UnknownNameError` with the nearest names."""
+    """Ops by name. `registry["x"]` raises `UnknownNameError` with the nearest names.
 
-    def __init__(self, specs: Iterable[OpSpec] = ()) -> None:
+    Args:
+        load: reads the ops of a Python file, for spaces that name such files; see `archsearch.ops.own`.
+    """
+
+    def __init__(self, specs: Iterable[OpSpec] = (), load: Callable[[Path], Iterable[OpSpec]] | None = None) -> None:
         self._specs = {s.name: s for s in specs}
+        self.load = load
 
     def __getitem__(self, name: str) -> OpSpec:
         try:
@@ -218,4 +224,4 @@ class Registry(Mapping[str, OpSpec]):
 
     def with_ops(self, specs: Iterable[OpSpec]) -> Registry:
         """A registry that also holds `specs`."""
-        return Registry([*self._specs.values(), *specs])
+        return Registry([*self._specs.values(), *specs], self.load)

@@ -21,7 +21,7 @@ from archsearch.graph.binding import Binder
 from archsearch.graph.compiler import Compiler, Definitions
 from archsearch.graph.domain import Chooser, random_chooser
 from archsearch.graph.expand import expand
-from archsearch.graph.files import elsewhere, shipped
+from archsearch.graph.files import elsewhere, op_files, shipped, with_own_ops
 from archsearch.graph.flat import architecture
 from archsearch.graph.header import FACTS, Header, read_header
 from archsearch.graph.infer import Inference, infer
@@ -81,7 +81,8 @@ class SearchSpace(Algebra):
         """Reads a YAML file.
 
         Args:
-            registry: the ops; definitions: files whose `define:` entries are known to every space.
+            registry: the ops, to which those of the space's own files are added.
+            definitions: files whose `define:` entries are known to every space.
 
         Raises:
             FileError: any mistake that can be seen without a sample, with its line and the nearest names.
@@ -100,6 +101,7 @@ class SearchSpace(Algebra):
         cls, document: Document, registry: Registry, definitions: Iterable[Path], default_name: str
     ) -> SearchSpace:
         header = read_header(document, default_name)
+        registry = with_own_ops(registry, header.ops, document.file)
         own = Definitions(header.define, header.keys, shipped(definitions))
         names = {**dict.fromkeys(header.scale, False), **dict.fromkeys(header.choices, True)}
         binder = Binder()
@@ -114,6 +116,11 @@ class SearchSpace(Algebra):
             if len(found) != 1:
                 raise graph.mark.error(f"the graph must have one {kind}", value=f"{len(found)}")
         return cls(document, header, graph, registry, binder)
+
+    def own_ops(self) -> dict[str, str]:
+        """The texts of the files that `ops:` names, by the names that copies of them have in a folder `NAME.ops`."""
+        files = op_files(self._header.ops, self.path)
+        return {copy: path.read_text(encoding="utf-8") for copy, path in files.items()}
 
     def place(self, *keys: str) -> tuple[str, int, int]:
         """File, line and column of what stands at a path of keys: `space.place("campaign", "task")`."""

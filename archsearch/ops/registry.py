@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 
 from archsearch.errors import UnknownNameError
-from archsearch.graph.opspec import Registry
+from archsearch.graph.opspec import OpSpec, Registry
 from archsearch.ops import (
     attention,
     convolution,
@@ -21,6 +22,7 @@ from archsearch.ops import (
     vectors,
 )
 from archsearch.ops.base import Op
+from archsearch.ops.own import load
 
 __all__ = ["op_class", "op_classes", "registry"]
 
@@ -43,8 +45,12 @@ def op_classes() -> MappingProxyType[str, type[Op]]:
 
 @cache
 def registry() -> Registry:
-    """The specs of the shipped ops, for the language."""
-    return Registry(cls.spec() for cls in op_classes().values())
+    """The specs of the shipped ops, for the language; a space adds those of the files that it names."""
+    return Registry((cls.spec() for cls in op_classes().values()), _own)
+
+
+def _own(path: Path) -> list[OpSpec]:
+    return [cls.spec() for cls in load(path).values()]
 
 
 def op_class(name: str) -> type[Op]:

@@ -29,6 +29,7 @@ from archsearch.errors import CandidateError
 from archsearch.graph import analysis
 from archsearch.graph.architecture import Architecture
 from archsearch.ops.base import Op
+from archsearch.ops.own import from_sources
 from archsearch.ops.registry import registry
 from archsearch.tasks import contract
 from archsearch.tasks.base import Scores
@@ -57,7 +58,7 @@ class Trainer:
 
     Args:
         job: what to train, and how.
-        ops: ops by name beside the shipped ones, for architectures that use such.
+        ops: ops by name beside the shipped ones and those whose source the architecture carries.
 
     Attributes:
         step: optimiser steps done.
@@ -91,6 +92,7 @@ class Trainer:
         self.stream = IndexStream(len(self.data), self.settings.batch, [c.seed for c in self.copies])
         with blamed_on_candidate("building the model"):
             self.architecture = Architecture.from_dict(job.architecture)
+            self.ops = {**from_sources(self.architecture.sources), **self.ops}
             self.model = self._build()
             self.optimizer = self._optimizer()
         self.rungs = rungs(self.settings.steps, self.settings.reports)

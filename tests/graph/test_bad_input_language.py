@@ -260,7 +260,9 @@ READ = [
     Bad("an unknown alias", "graph: *g", 1, ("anchor", "`*g`")),
     Bad("a value that contains itself", "graph: &g {nodes: *g}", 1, ("contain itself",)),
     Bad("equations beside nodes", "graph:\n  equations: h = tanh(x)\n  nodes: {}", 2, ("`nodes` and `equations`",)),
-    Bad("ops, which come later", "ops: [a.py]\ngraph: {op: tanh}", 1, ("`ops`", "yet")),
+    Bad("ops that are not there", "ops: [a.py]\ngraph: {op: tanh}", 1, ("`ops`", "`a.py`", "nothing is there")),
+    Bad("ops that are no Python", "ops: [a.yaml]\ngraph: {op: tanh}", 1, ("Python files", "`a.yaml`")),
+    Bad("ops that are no names", "ops: [[a.py]]\ngraph: {op: tanh}", 1, ("`ops`", "a list or a mapping")),
     Bad("a mistake in an unused definition", "define:\n  a: {op: tnah}\ngraph: {op: tanh}", 2, ("`tnah`", "`tanh`")),
 ]
 
