@@ -27,7 +27,7 @@ class TrainingSettings:
         reports: how many rungs, evenly spaced, at which validation is scored and reported.
         evaluation_examples: at most so many examples of a split are scored (the first ones).
         stop_when_solved: end a copy's candidate once every copy has reached `task.solved` (the step is recorded).
-        time_limit: seconds after which the candidate counts as hung and is killed (0: none).
+        time_limit: seconds without a report after which the candidate counts as hung and is killed (0: none).
         freeze: `none`, or `body`: only stem and readout are trained.
         device: `auto`, `cpu`, `cuda`, `mps`.
         dtype: `float32`, or `bfloat16` (autocast).
@@ -45,7 +45,7 @@ class TrainingSettings:
     evaluation_examples: int = 1024
     evaluation_batch: int = 128
     stop_when_solved: bool = True
-    time_limit: float = 0.0
+    time_limit: float = 3600.0
     freeze: str = "none"
     device: str = "auto"
     dtype: str = "float32"
