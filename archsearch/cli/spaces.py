@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +14,9 @@ from archsearch.cli.common import as_json, note, print_json, table
 from archsearch.errors import UserError
 
 if TYPE_CHECKING:
+    from archsearch.graph.architecture import Architecture
     from archsearch.graph.check import CheckReport
+    from archsearch.graph.opspec import Registry
     from archsearch.graph.space import Sample, SearchSpace
 
 __all__ = ["spaces"]
@@ -110,20 +114,38 @@ def _described(space: SearchSpace, drawn: Sample, length: int) -> dict[str, Any]
 @spaces.command()
 @click.argument("space")
 @click.option("--seed", default=0, show_default=True, help="Which sample to draw, if the space has choices.")
+@click.option("--format", "form", type=click.Choice(["text", "svg", "mermaid"]), default="text", show_default=True)
+@click.option("--unfold", is_flag=True, help="Draw every turn of a repeat, also those that are alike.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file, instead of stdout.")
 @as_json
-def draw(space: str, seed: int, as_json: bool) -> None:
-    """Draw an architecture of a space as text."""
-    from archsearch.graph.picture import draw as picture
-
+def draw(space: str, seed: int, form: str, unfold: bool, output: Path | None, as_json: bool) -> None:
+    """Draw an architecture of a space: as text, as an SVG image, or as a Mermaid chart for Markdown."""
     found = _read(space)
     drawn = found.sample(random.Random(seed))
-    text = picture(drawn.architecture)
+    text = _picture(drawn.architecture, found.registry, form, fold=not unfold)
     if as_json:
-        print_json({"decisions": dict(drawn.decisions), "architecture": drawn.architecture.to_dict(), "picture": text})
-        return
-    if not found.is_point:
+        data = {"decisions": dict(drawn.decisions), "architecture": drawn.architecture.to_dict(), "picture": text}
+        text = json.dumps(data, indent=1, ensure_ascii=False)
+    elif not found.is_point:
         note(f"One sample of {found.name} (--seed {seed}).")
-    click.echo(text)
+    if output is None:
+        click.echo(text)
+    else:
+        output.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+
+
+def _picture(architecture: Architecture, registry: Registry, form: str, *, fold: bool) -> str:
+    if form == "svg":
+        from archsearch.graph.svg import svg
+
+        return svg(architecture, registry, fold=fold)
+    if form == "mermaid":
+        from archsearch.graph.mermaid import mermaid
+
+        return mermaid(architecture, registry, fold=fold)
+    from archsearch.graph.picture import draw as picture
+
+    return picture(architecture, fold=fold)
 
 
 @spaces.command()

@@ -137,3 +137,13 @@ def test_doctor_says_what_is_there_and_changes_nothing(call, results_folder):
 def test_doctor_names_what_is_missing(call, monkeypatch):
     monkeypatch.setattr("archsearch.cli.doctor.PACKAGES", ("torch", "no_such_package"))
     assert "Missing: no_such_package." in call("doctor").stdout
+
+
+def test_a_space_is_drawn_in_every_format(call, tiny, tmp_path):
+    assert call("spaces", "draw", tiny, "--format", "svg").stdout.startswith("<svg ")
+    path = tmp_path / "tiny.mmd"
+    result = call("spaces", "draw", tiny, "--format", "mermaid", "-o", str(path))
+    assert result.stdout == ""
+    assert "flowchart TD" in path.read_text()
+    assert json.loads(call("spaces", "draw", tiny, "--format", "svg", "--json").stdout)["picture"].startswith("<svg ")
+    assert "is not one of 'text', 'svg', 'mermaid'" in call("spaces", "draw", tiny, "--format", "png", code=2).stderr
