@@ -146,7 +146,8 @@ class Writing:
 
 def _heads(x: Tensor, heads: int) -> Tensor:
     """`(E, B, T, H · A)` to `(E · B · H, T, A)`."""
-    return x.unflatten(3, (heads, -1)).transpose(2, 3).flatten(0, 2)
+    split: Tensor = x.unflatten(3, (heads, -1))
+    return split.transpose(2, 3).flatten(0, 2)
 
 
 def _whole(x: Factor, clock: Tensor, width: int) -> Tensor:

@@ -46,9 +46,10 @@ class Form:
 
 
 def _times(a: Tensor | float, b: Tensor | float) -> Tensor | float:
-    if isinstance(a, float) and a == 1.0:
-        return b
-    return a if isinstance(b, float) and b == 1.0 else a * b
+    for x, y in ((a, b), (b, a)):
+        if isinstance(x, float) and x in (0.0, 1.0):
+            return y if x else 0.0
+    return a * b
 
 
 def _add(a: Tensor | float, b: Tensor | float) -> Tensor | float:
