@@ -15,6 +15,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import yaml
@@ -53,6 +54,8 @@ def random_graph(
     size: int = 4,
     states: int = 2,
     mixers: bool = False,
+    matrices: bool = False,
+    rates: bool = False,
     learned: bool = True,
 ) -> Architecture:
     """A random graph from `in` to `out`, both vectors of `width`, which has to be even.
@@ -63,9 +66,12 @@ def random_graph(
         size: at most so many free nodes a stage, beside the nodes of its updates.
         states: at most so many states a stage.
         mixers: whether ops that mix time stand between the stages.
+        matrices: whether states of matrices that outer products write stand between them.
+        rates: whether a stage may be at a rate of 1/2 or 1/3, between a pool and what brings it back.
         learned: whether some states start from a learned value.
     """
-    return _Writer(rng, width, learned).write(stages, size, states, mixers)
+    between = {"mixer": mixers, "memory": matrices}
+    return _Writer(rng, width, learned).write(stages, size, states, [k for k, v in between.items() if v], rates)
 
 
 def graphs(**options: Any) -> st.SearchStrategy[Architecture]:
@@ -81,15 +87,20 @@ class _Writer:
         self.registry = registry()
         self.nodes: list[Node] = []
         self.types: dict[str, tuple[ValueType, ...]] = {"in": (ValueType((width,)),)}
-        self.values = [Value(Source("in"), width, bounded=True)]
+        self.base = Value(Source("in"), width, bounded=True)  # something at the rate of the stage
+        self.values = [self.base]
 
-    def write(self, stages: int, size: int, states: int, mixers: bool) -> Architecture:
+    def write(self, stages: int, size: int, states: int, between: list[str], rates: bool) -> Architecture:
         for stage in range(stages):
-            if mixers and self.rng.random() < 0.5:
-                self.mixer()
-            self.stage(stage, self.rng.randint(0, size), self.rng.randint(1, states))
-        if mixers:
-            self.mixer()
+            if between and self.rng.random() < 0.5:
+                getattr(self, self.rng.choice(between))()
+            sizes = stage, self.rng.randint(0, size), self.rng.randint(1, states)
+            if rates and self.rng.random() < 0.6:
+                self.slowly(lambda sizes=sizes: self.stage(*sizes), between)
+            else:
+                self.stage(*sizes)
+        if between:
+            getattr(self, self.rng.choice(between))()
         parts = [self.wide(v) for v in self.values[-3:]]
         self.add("out", "add", {}, [p.source for p in parts])
         return Architecture("random", {"in": ValueType((self.width,))}, tuple(self.nodes), Source("out"))
@@ -179,13 +190,47 @@ class _Writer:
         else:
             self.values.append(self.put(op, {}, v.source, bounded=v.bounded and op != "cumsum"))
 
+    def memory(self) -> None:
+        """Matrices that outer products write, as linear attention or, with what is read taken off, the delta rule."""
+        heads, name = self.rng.choice([1, 2]), f"m{len(self.nodes)}"
+        past, rows = Source(name, delay=1), self.rng.choice([2, 4]) * heads
+        self.types[name] = (ValueType((heads, rows // heads, self.width // heads), self.rate),)
+        k = self.put("linear", {"width": rows, "bias": False}, self.read().source, bounded=True).source
+        k = self.put("norm", {"heads": heads}, k, bounded=True).source
+        v = self.wide(self.read()).source
+        if self.rng.random() < 0.6:
+            logit = self.put("linear", {"width": self.rng.choice([1, heads, rows])}, self.base.source, bounded=True)
+            past = self.times(past, self.put("sigmoid", {}, logit.source, bounded=True).source)
+        if self.rng.random() < 0.5:
+            v = self.put("subtract", {}, v, self.put("matmul", {}, past, k, bounded=False).source, bounded=False).source
+        self.add(name, "add", {}, [past, self.put("outer", {"heads": heads}, k, v, bounded=False).source])
+        self.values.append(self.put("matmul", {}, Source(name), k, bounded=False))
+
+    def slowly(self, stage: Callable[[], None], between: list[str]) -> None:
+        """A stage at a lower rate; afterwards some of its values at the rate of before."""
+        by, how = self.rng.choice([2, 3]), self.rng.choice(["mean", "last", "max"])
+        before, clock = self.values, self.base
+        self.base = self.put("pool", {"by": by, "how": how}, self.wide(self.read()).source, bounded=False)
+        self.values = [self.base]
+        stage()
+        if between and self.rng.random() < 0.5:
+            getattr(self, self.rng.choice(between))()
+        slow, self.values, self.base = self.values[-2:], before, clock
+        for v in slow:
+            self.values.append(self.put("upsample", {"by": by}, v.source, clock.source, bounded=v.bounded))
+
+    @property
+    def rate(self) -> Fraction:
+        """Of the stage."""
+        return self.types[self.base.source.node][0].rate
+
     # ---- cycles ----------------------------------------------------------------------------------------------------
 
     def stage(self, number: int, size: int, states: int) -> None:
         names = [f"h{number}{'abcdef'[i]}" for i in range(states)]
         before = list(self.values)
         for name in names:
-            self.types[name] = (ValueType((self.width,)),)
+            self.types[name] = (ValueType((self.width,), self.rate),)
             self.values.append(Value(Source(name, delay=self.rng.choice([1, 1, 1, 2, 3])), self.width, bounded=False))
         for _ in range(size):
             self.free()
@@ -216,7 +261,7 @@ class _Writer:
         return "add", {}, ([self.times(z, past), self.times(rest, self.new())],)
 
     def diagonal(self, name: str, past: Source) -> tuple[str, Mapping[str, Any], tuple[Any, ...]]:
-        z = self.put("sigmoid", {}, Source("in"), bounded=True).source
+        z = self.put("sigmoid", {}, self.base.source, bounded=True).source
         return "add", {}, ([self.times(z, past), self.new()],)
 
     def dense(self, name: str, past: Source) -> tuple[str, Mapping[str, Any], tuple[Any, ...]]:

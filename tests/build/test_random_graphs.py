@@ -26,7 +26,7 @@ def test_the_same_source_gives_the_same_graph() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(graphs(mixers=True))
+@given(graphs(mixers=True, matrices=True))
 def test_they_are_built_and_stay_finite(a: Architecture) -> None:
     y = build(a, VECTORS, STEPS, seeds=[1])(torch.randn(2, 40, 3, generator=torch.Generator().manual_seed(0)))
     assert y.isfinite().all() and y.abs().max() < 1e9
