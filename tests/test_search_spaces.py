@@ -14,6 +14,7 @@ from archsearch import content
 from archsearch.build.decode import Decoder
 from archsearch.build.model import build
 from archsearch.campaign.config import resolve
+from archsearch.campaign.controls import blueprints
 from archsearch.graph.analysis import facts
 from archsearch.graph.normal import digest
 from archsearch.graph.space import Sample, SearchSpace
@@ -48,6 +49,7 @@ def test_a_space_is_sound_and_says_what_it_is_for(name: str) -> None:
     config = resolve(flags={"space": name}, space_defaults=shipped.campaign)
     task = make(config.task, config.task_settings)
     assert shipped.causal is False or task.name != "digits"
+    assert set(blueprints(config.controls, shipped, time=task.length)) == set(config.controls)
 
 
 @pytest.mark.parametrize("name", SPACES)
