@@ -1,8 +1,8 @@
 """What README and docs show works: spaces are read, agents and ops run, commands and links exist.
 
-A block is run if a comment `<!-- test: space|point|refused|agent|op|task -->` stands on the line before it. A `point`
-is a space without choices; what is `refused` stands above the message that says so. Every `archsearch ...` line in a
-block is looked up in the command line.
+A block is run if a comment `<!-- test: space|point|own|refused|agent|op|task -->` stands on the line before it. A
+`point` is a space without choices, an `own` one uses the op that README shows; what is `refused` stands above the
+message that says so. Every `archsearch ...` line in a block is looked up in the command line.
 """
 
 from __future__ import annotations
@@ -88,12 +88,12 @@ def module_name(request: pytest.FixtureRequest) -> Iterator[str]:
     sys.modules.pop(name, None)
 
 
-def read_space(text: str) -> Any:
+def read_space(text: str, path: Path | str = "my_space.yaml") -> Any:
     from archsearch import content
     from archsearch.graph.space import SearchSpace
     from archsearch.ops.registry import registry
 
-    return SearchSpace.parse(text, registry(), path="my_space.yaml", definitions=content.block_files())
+    return SearchSpace.parse(text, registry(), path=str(path), definitions=content.block_files())
 
 
 def runs(space: Any) -> None:
@@ -124,6 +124,15 @@ def test_points_run(text: str) -> None:
     space = read_space(text)
     assert space.is_point
     assert space.check().ok
+    runs(space)
+
+
+@pytest.mark.parametrize("text", blocks("own"))
+def test_spaces_with_an_op_of_ones_own_run(text: str, tmp_path: Path) -> None:
+    (tmp_path / "token_shift.py").write_text(blocks("op")[0].values[0])
+    space = read_space(text, tmp_path / "my_space.yaml")
+    assert space.check().ok
+    assert "TokenShift" in space.sample(random.Random(0)).architecture.sources["token_shift"]
     runs(space)
 
 

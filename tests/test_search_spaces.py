@@ -204,3 +204,20 @@ def test_samples_decode_step_by_step(name: str) -> None:
             y, state = decoder.step(state, token)
             steps.append(y)
         close(torch.stack(steps, 2), model(tokens), "steps", 1e-9)
+
+
+@pytest.mark.parametrize("name", ["recurrent_cells", "fast_weights"])
+def test_what_runs_in_parallel_equals_its_loop(name: str) -> None:
+    drawn = (space(name).sample(random.Random(seed)).architecture for seed in range(200))
+    parallel = [a for a in drawn if facts(a, registry(), 64).parallel_in_time][:8]
+    assert len(parallel) == 8
+    for architecture in parallel:
+        results = []
+        for loops in (False, True):
+            kinds = InputKind("vectors", 4), OutputKind("steps", 3)
+            model = build(architecture, *kinds, seeds=[1, 2], loops=loops).double()
+            y = model(torch.randn(2, 33, 4, generator=torch.Generator().manual_seed(0)).double())
+            parameters = [p for _, p in sorted(model.named_parameters())]
+            results.append([y, *torch.autograd.grad(y.square().sum(), parameters)])
+        for compiled, loop in zip(*results, strict=True):
+            close(compiled, loop, "outputs and gradients", 1e-9)
