@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from fractions import Fraction
 from typing import Any
 
 from archsearch.build.fast_weights import Pair, Reading, Writing
-from archsearch.build.plan import Call, Cell, Edge, Loop, Plan, Shift, Start
+from archsearch.build.plan import Call, Cell, Edge, Every, Loop, Plan, Shift, Start
 from archsearch.build.scans import Scan
 from archsearch.build.tree import Branch, Plot, plant
 from archsearch.errors import RuleError
 from archsearch.graph.architecture import Architecture, Node, Source
 from archsearch.graph.components import components, live_nodes
-from archsearch.graph.recurrence import recurrence
+from archsearch.graph.recurrence import recurrences
 from archsearch.graph.types import ValueType
 from archsearch.ops.base import Op, constant, param
 
@@ -52,9 +53,11 @@ class _Compiler:
             for source in node.sources:
                 self.readers.setdefault((source.node, source.output), set()).add(node.name)
         self.order = components(architecture)
-        self.cycles = {c.nodes: recurrence(architecture, c, self.specs) for c in self.order if c.cyclic and not loops}
+        found = () if loops else recurrences(architecture, self.specs, self.order)
+        self.cycles = {r.nodes: r for r in found}
         self.held = {c.weights.state: nodes for nodes, c in self.cycles.items() if c.weights}
         self.pairs: dict[str, int] = {}
+        self.clocks: dict[Fraction, int] = {}
         self.inputs = {name: self._slot(Source(name)) for name in architecture.inputs}
 
     def compile(self) -> Plan:
@@ -83,7 +86,7 @@ class _Compiler:
         index = {n.name: i for i, n in enumerate(nodes)}
         how = self.cycles.get(tuple(n.name for n in nodes))
         cells = tuple(self._cell(node, index, chunks=how is not None and how.weights is not None) for node in nodes)
-        clock = next(iter(self.inputs.values()))
+        clock = self._clock(nodes[0].types[0])
         reads = tuple(sorted({e.slot for c in cells for e in c.edges if e.cell < 0}))
         writes = tuple(i for c in cells for i in c.writes)
         if how is None or not how.is_parallel:
@@ -96,6 +99,18 @@ class _Compiler:
         lags = {((index[name], k)): lag for (name, k), lag in how.lags}
         wanted = tuple(((c, k), cells[c].writes[k]) for c, n in enumerate(nodes) for k in self._read_outside(n, index))
         self.calls.append(Scan(cells, clock, reads, writes, tuple(lags.items()), gone, how.stride, wanted))
+
+    def _clock(self, kind: ValueType) -> int:
+        """The slot of a value that has as many steps as `kind`: the input, or every k-th step of it."""
+        start = next(iter(self.inputs.values()))
+        if kind.rate == 1:
+            return start
+        if kind.rate not in self.clocks:
+            self.clocks[kind.rate] = self.size
+            self.size += 1
+            every = kind.rate.denominator
+            self.calls.append(Every((start,), (self.clocks[kind.rate],), every))
+        return self.clocks[kind.rate]
 
     def _only_written(self, node: Node) -> bool:
         """Whether a node is an outer product that goes to cycles in chunks alone, and so need not be formed."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from archsearch.graph.architecture import Architecture, Node, Source
 from archsearch.graph.components import Component, components, live_nodes
 from archsearch.graph.opspec import Cost, OpRule, Registry
-from archsearch.graph.recurrence import Recurrence, recurrence
+from archsearch.graph.recurrence import Recurrence, recurrences
 from archsearch.graph.types import ValueType
 
 __all__ = ["Component", "Facts", "components", "facts", "input_types", "live_nodes", "output_types", "params"]
@@ -69,7 +69,7 @@ def facts(architecture: Architecture, registry: Registry, time: int) -> Facts:
     by_name = {b.node.name: b for b in bound}
     delayed = _longest_delays(architecture)
     order = components(architecture)
-    cycles = {c.nodes: recurrence(architecture, c, registry) for c in order if c.cyclic}
+    cycles = {r.nodes: r for r in recurrences(architecture, registry, order)}
     serial = tuple((c.nodes, why) for c in order if (why := _why_serial(c, by_name, cycles)))
     buffers = sum(FLOAT32 * types[name][output].size * delay for (name, output), delay in delayed.items())
     return Facts(

@@ -10,14 +10,15 @@ Every part may be spread over several nodes: readings add up and are scaled, dec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from archsearch.graph.architecture import Architecture, Node, Source
+from archsearch.graph.components import live_nodes
 from archsearch.graph.types import ValueType
 
-__all__ = ["FastWeights", "fast_weights"]
+__all__ = ["Around", "FastWeights", "fast_weights"]
 
 Form = Literal["outside", "read", "write", "state"]
 """What a value on the cycle is: given; a vector p + S⁻ᵀ w; k uᵀ; or g S⁻, perhaps with k uᵀ added to it."""
@@ -40,12 +41,39 @@ class FastWeights:
     decay: str
 
 
-def fast_weights(nodes: Sequence[Node], live: Iterable[Node], architecture: Architecture) -> FastWeights | str:
+@dataclass(frozen=True)
+class Around:
+    """What lies around the cycles of an architecture, gathered once.
+
+    Args:
+        nodes: the live ones by name.
+        types: the type of the first output of each, and of the inputs.
+        readers: by name, the live nodes that read a node.
+        output: what the architecture gives.
+    """
+
+    nodes: Mapping[str, Node]
+    types: Mapping[str, ValueType]
+    readers: Mapping[str, Sequence[Node]]
+    output: Source
+
+    @staticmethod
+    def of(architecture: Architecture) -> Around:
+        """Of the live nodes of `architecture`."""
+        nodes = {n.name: n for n in live_nodes(architecture)}
+        readers: dict[str, list[Node]] = {}
+        for node in nodes.values():
+            for name in dict.fromkeys(s.node for s in node.sources):
+                readers.setdefault(name, []).append(node)
+        types = dict(architecture.inputs) | {name: n.types[0] for name, n in nodes.items()}
+        return Around(nodes, types, readers, architecture.output)
+
+
+def fast_weights(nodes: Sequence[Node], around: Around) -> FastWeights | str:
     """The roles in the cycle of `nodes`, or why it does not run in chunks, in words.
 
     Args:
         nodes: of the cycle, in an order in which every undelayed edge points forward.
-        live: all nodes that are computed.
     """
     inside = {n.name: n for n in nodes}
     late = {s for n in nodes for s in n.sources if s.delay and s.node in inside}
@@ -55,13 +83,13 @@ def fast_weights(nodes: Sequence[Node], live: Iterable[Node], architecture: Arch
     state = inside[past.node]
     if len(state.types) != 1 or len(state.types[0].shape) != 3 or past.delay != 1:
         return "its state is not one of matrices with a delay of 1"
-    walk = _Walk(inside, architecture)
+    walk = _Walk(inside, around)
     for node in nodes:
         if not walk.visit(node):
             return f"`{node.name}` fits neither linear attention nor a delta rule"
     if len(walk.written) != 1 or state.name not in walk.full:
         return "its state is not the sum of its past and one outer product"
-    readers = _readers(state.name, inside, live, architecture.output)
+    readers = _readers(state.name, inside, around)
     ways = None if readers is None else walk.ways | readers
     if ways is None:
         return "something other than `matmul` reads its state"
@@ -79,15 +107,13 @@ def _decide(state: str, walk: _Walk, by_rows: bool) -> FastWeights | str:
     return FastWeights("delta rule" if walk.ways else "linear attention", state, by_rows, decay)
 
 
-def _readers(state: str, inside: Mapping[str, Node], live: Iterable[Node], output: Source) -> set[bool] | None:
+def _readers(state: str, inside: Mapping[str, Node], around: Around) -> set[bool] | None:
     """Whether `matmul`s off the cycle read the state by rows; `None` where they are not all that reads the cycle."""
     ways: set[bool] = set()
-    if output.node in inside:
+    if around.output.node in inside:
         return None
-    for node in live:
-        here = [] if node.name in inside else [i for i, s in enumerate(node.sources) if s.node in inside]
-        if not here:
-            continue
+    for node in {n.name: n for name in inside for n in around.readers[name] if n.name not in inside}.values():
+        here = [i for i, s in enumerate(node.sources) if s.node in inside]
         source = node.sources[here[0]]
         if node.op != "matmul" or len(here) > 1 or source.node != state or source.delay:
             return None
@@ -108,10 +134,8 @@ class _Walk:
         outer_port: the port of the outer product on the cycle that takes the reading.
     """
 
-    def __init__(self, inside: Mapping[str, Node], architecture: Architecture) -> None:
-        self.inside = inside
-        self.types = dict(architecture.inputs.items()) | {n.name: n.types[0] for n in architecture.nodes}
-        self.ops = {n.name: n.op for n in architecture.nodes}
+    def __init__(self, inside: Mapping[str, Node], around: Around) -> None:
+        self.inside, self.around = inside, around
         self.forms: dict[str, Form] = {}
         self.full: set[str] = set()
         self.written: list[Source] = []
@@ -159,7 +183,8 @@ class _Walk:
         if kinds == {"read"}:
             return "read"
         other = [s for s, f in zip(node.sources, forms, strict=True) if f != "state"]
-        if len(forms) != 2 or len(other) != 1 or self.ops.get(other[0].node) != "outer" or other[0].delay:
+        written = self.around.nodes.get(other[0].node) if len(other) == 1 else None
+        if len(forms) != 2 or written is None or written.op != "outer" or other[0].delay:
             return None
         if any(s.node in self.full and not s.delay for s in node.sources):
             return None
@@ -172,7 +197,7 @@ class _Walk:
     def _scaled(self, node: Node, form: Form) -> Form | None:
         if node.settings.get("learned") or form not in ("state", "read"):
             return None
-        factors = [self.types[s.node] for s in node.sources if s.node not in self.inside]
+        factors = [self.around.types[s.node] for s in node.sources if s.node not in self.inside]
         kinds = {self._factor(t, node.types[0]) for t in factors} or {"head"}
         if form == "read":
             return form if all(t.size == 1 for t in factors) else None

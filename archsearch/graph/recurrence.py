@@ -14,19 +14,23 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from archsearch.graph.architecture import Architecture, Node, Source
-from archsearch.graph.components import Component, components, live_nodes
-from archsearch.graph.fast_weights import FastWeights, fast_weights
+from archsearch.graph.components import Component, components
+from archsearch.graph.fast_weights import Around, FastWeights, fast_weights
 from archsearch.graph.opspec import OpSpec
+from archsearch.graph.transition import KINDS, Bounds, Transition, bounds, may_be_negative
 from archsearch.graph.types import ValueType
 
-__all__ = ["BLOCK", "Level", "Recurrence", "recurrence", "recurrences"]
+__all__ = ["BLOCK", "Level", "Recurrence", "recurrences"]
 
 BLOCK = 4
 """Values that a block scan carries at most: its work grows with their cube."""
+
+_MOST = 64  # states that are told apart: more are taken for one
+_MANY = f"values feed each other feature by feature, more than the {BLOCK} that a block scan carries"
 
 State = tuple[str, int]
 """A node and the number of one of its outputs, read late on the cycle."""
@@ -58,6 +62,7 @@ class Recurrence:
         lags: the states that are left, each with how many strides back it is read.
         reason: why it is a loop, in words; empty where it is none.
         weights: the roles of the nodes where it runs in chunks.
+        transition: what a step does to the state, and what that can and cannot solve.
     """
 
     nodes: tuple[str, ...]
@@ -69,6 +74,7 @@ class Recurrence:
     lags: tuple[tuple[State, int], ...] = ()
     reason: str = ""
     weights: FastWeights | None = None
+    transition: Transition = KINDS["nonlinear"]
 
     @property
     def block(self) -> int:
@@ -95,38 +101,51 @@ class Recurrence:
         return f"loop: {self.reason}" if self.kind == "loop" else self.kind
 
 
-def recurrences(architecture: Architecture, ops: Mapping[str, OpSpec]) -> tuple[Recurrence, ...]:
-    """How each cyclic component of the live nodes runs, in the order of computation."""
-    return tuple(recurrence(architecture, c, ops) for c in components(architecture) if c.cyclic)
+def recurrences(
+    architecture: Architecture, ops: Mapping[str, OpSpec], order: Iterable[Component] | None = None
+) -> tuple[Recurrence, ...]:
+    """How each cyclic component of the live nodes runs, in the order of computation.
 
-
-def recurrence(architecture: Architecture, component: Component, ops: Mapping[str, OpSpec]) -> Recurrence:
-    """How one cyclic component runs.
+    Args:
+        ops: the specs of all ops in it.
+        order: its components, where they are known already.
 
     Raises:
         UnknownNameError: an op that `ops` does not have.
     """
-    by_name = {n.name: n for n in architecture.nodes}
-    nodes = [by_name[name] for name in component.nodes]
+    cyclic = [c for c in (components(architecture) if order is None else order) if c.cyclic]
+    if not cyclic:
+        return ()
+    around, known = Around.of(architecture), bounds(architecture)
+    return tuple(_recurrence(c, around, known, ops) for c in cyclic)
+
+
+def _recurrence(component: Component, around: Around, known: Bounds, ops: Mapping[str, OpSpec]) -> Recurrence:
+    nodes = [around.nodes[name] for name in component.nodes]
     walk = _Walk(nodes, ops)
-    found = Recurrence(
-        component.nodes, "loop", walk.level, tuple((s, tuple(sorted(d))) for s, d in walk.states.items())
-    )
-    roles = fast_weights(nodes, live_nodes(architecture), architecture)
+    states = tuple((s, tuple(sorted(d))) for s, d in walk.states.items())
+    found = Recurrence(component.nodes, "loop", walk.level, states)
+    roles = fast_weights(nodes, around)
     if isinstance(roles, FastWeights):
-        return replace(found, kind=roles.kind, weights=roles)
+        kind = "Householder product" if roles.kind == "delta rule" else _diagonal(nodes, known)
+        return replace(found, kind=roles.kind, weights=roles, transition=KINDS[kind])
     if walk.level > Level.DIAGONAL:
-        matrices = any(len(by_name[s].types[k].shape) > 1 for s, k in walk.states)
-        return replace(found, reason=f"{walk.reason}, and {roles}" if matrices else walk.reason)
+        matrices = any(len(around.types[s].shape) > 1 for s, _ in walk.states)
+        reason = f"{walk.reason}, and {roles}" if matrices and walk.level is Level.AFFINE else walk.reason
+        return replace(found, reason=reason, transition=KINDS["nonlinear" if walk.level > Level.AFFINE else "dense"])
+    if walk.merged:
+        return replace(found, reason=f"{len(walk.states)} {_MANY}", transition=KINDS["blocks"])
     eliminated, reads = _eliminate({s: set(walk.values[s]) for s in walk.states})
     stride, longest = _size(reads)
     found = replace(found, eliminated=eliminated, stride=stride, lags=tuple(longest.items()))
+    found = replace(found, transition=KINDS[_diagonal(nodes, known) if found.block == 1 else "blocks"])
     if found.block > BLOCK:
-        reason = (
-            f"{found.block} values feed each other feature by feature, more than the {BLOCK} that a block scan carries"
-        )
-        return replace(found, reason=reason)
+        return replace(found, reason=f"{found.block} {_MANY}")
     return replace(found, kind="interleaved scan" if stride > 1 else "block scan" if found.block > 1 else "scan")
+
+
+def _diagonal(nodes: list[Node], known: Bounds) -> str:
+    return "signed diagonal" if may_be_negative(nodes, known) else "positive diagonal"
 
 
 class _Walk:
@@ -135,6 +154,7 @@ class _Walk:
     Attributes:
         values: by node and output.
         states: what is read late, with its delays.
+        merged: whether there are so many states that all are taken for one.
         level: the highest at which a state depends on a state.
         reason: where the highest level comes from.
     """
@@ -148,6 +168,8 @@ class _Walk:
             for s in node.sources:
                 if s.delay and s.node in self.inside:
                     self.states.setdefault((s.node, s.output), set()).add(s.delay)
+        self.merged = len(self.states) > _MOST
+        self.anchor = next(iter(self.states))
         for node in nodes:
             reads = self._apply(node, ops[node.op].linearity)
             for k, kind in enumerate(node.types):
@@ -160,9 +182,10 @@ class _Walk:
         if s.node not in self.inside:
             return {}, None
         state = (s.node, s.output)
-        return ({(state, s.delay): Level.DIAGONAL} if s.delay else self.values[state]), self.inside[s.node].types[
-            s.output
-        ]
+        kind = self.inside[s.node].types[s.output]
+        if not s.delay:
+            return self.values[state], kind
+        return {((self.anchor, 0) if self.merged else (state, s.delay)): Level.DIAGONAL}, kind
 
     def _apply(self, node: Node, linearity: str) -> Reads:
         """The reads of the outputs of an op, before their shapes are looked at."""

@@ -118,3 +118,57 @@ def test_a_square_is_nonlinear() -> None:
     found = one({"s": ("multiply", {}, ("h[t-1]", "h[t-1]")), "h": ("add", {}, ("in", "s"))})
     assert found.reason == "multiply multiplies what depends on `h` by itself"
     assert found.level is Level.NONLINEAR
+
+
+GATES: dict[str, tuple[str, dict]] = {
+    "sigmoid": ("positive diagonal", {"g": ("sigmoid", {}, "in")}),
+    "one minus sigmoid": ("positive diagonal", {"s": ("sigmoid", {}, "in"), "g": ("one_minus", {}, "s")}),
+    "exp of minus softplus": (
+        "positive diagonal",
+        {"p": ("softplus", {}, "in"), "n": ("neg", {}, "p"), "g": ("exp", {}, "n")},
+    ),
+    "one minus exp of minus relu": (
+        "positive diagonal",
+        {"p": ("relu", {}, "in"), "n": ("neg", {}, "p"), "e": ("exp", {}, "n"), "g": ("one_minus", {}, "e")},
+    ),
+    "tanh": ("signed diagonal", {"g": ("tanh", {}, "in")}),
+    "anything": ("signed diagonal", {"g": ("linear", {}, "in")}),
+    "one minus twice a sigmoid": (
+        "signed diagonal",
+        {"s": ("sigmoid", {}, "in"), "d": ("scale", {"by": 2.0}, "s"), "g": ("one_minus", {}, "d")},
+    ),
+    "a sigmoid less a sigmoid": (
+        "signed diagonal",
+        {
+            "s": ("sigmoid", {}, "in"),
+            "l": ("linear", {}, "in"),
+            "r": ("sigmoid", {}, "l"),
+            "g": ("subtract", {}, "s", "r"),
+        },
+    ),
+    "the past of a sigmoid": ("positive diagonal", {"s": ("sigmoid", {}, "in"), "g": ("identity", {}, "s[t-1]")}),
+}
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_the_sign_of_a_gate_is_known(name: str) -> None:
+    kind, nodes = GATES[name]
+    found = one({**nodes, "keep": ("multiply", {}, ("g", "h[t-1]")), "h": ("add", {}, ("in", "keep"))})
+    assert found.transition.kind == kind
+    turned = one({**nodes, "keep": ("multiply", {}, ("g", "h[t-1]")), "h": ("subtract", {}, "in", "keep")})
+    assert turned.transition.kind == "signed diagonal"
+
+
+def test_other_transitions() -> None:
+    assert one({"h": ("add", {}, ("in", "h[t-1]", "h[t-2]"))}).transition.kind == "blocks"
+    dense = one({"u": ("linear", {}, "h[t-1]"), "h": ("add", {}, ("in", "u"))}).transition
+    assert dense.kind == "dense"
+    assert str(dense).endswith("(Merrill et al. 2024, arXiv:2404.08819)")
+    assert one({"u": ("tanh", {}, "h[t-1]"), "h": ("add", {}, ("in", "u"))}).transition.kind == "nonlinear"
+
+
+def test_very_many_states_are_taken_for_one() -> None:
+    names = [f"s{i}" for i in range(300)]
+    nodes = {s: ("add", {}, ("in", f"{names[i - 1]}[t-1]", f"{names[i - 2]}[t-1]")) for i, s in enumerate(names)}
+    found = one(nodes, " ".join(names))
+    assert found.reason.startswith("300 values feed each other feature by feature")
