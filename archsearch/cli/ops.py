@@ -13,6 +13,7 @@ from archsearch.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from archsearch.graph.opspec import OpSpec, Setting
+    from archsearch.graph.reader import Located
 
 __all__ = ["ops", "setting_data", "setting_text"]
 
@@ -48,16 +49,19 @@ def list_ops(family: str | None, as_json: bool) -> None:
 @click.argument("name")
 @as_json
 def show(name: str, as_json: bool) -> None:
-    """Show one op: ports, settings, equation, paper; or the text of a definition."""
+    """Show one op: ports, settings, equation, paper; or the text of a definition, also as equations."""
     from archsearch.ops.registry import op_class, registry
 
     blocks = definitions()
     if name in blocks:
-        block = blocks[name]
+        block, equations = blocks[name], _equations(blocks[name].body)
         if as_json:
-            print_json({"name": name, "family": "definition", "path": block.path, "text": block.text})
+            about = {"name": name, "family": "definition", "path": block.path, "text": block.text}
+            print_json({**about, "equations": equations})
         else:
             click.echo(f"# {block.path}\n{block.text}")
+            if equations:
+                click.echo(f"\n# the same as equations\n{name}:\n{textwrap.indent(equations, '  ').rstrip()}")
         return
     if name not in registry():
         raise UnknownNameError("op", name, [*registry(), *blocks])
@@ -94,6 +98,7 @@ class Definition:
     name: str
     path: str
     text: str
+    body: Located
 
 
 def definitions() -> dict[str, Definition]:
@@ -111,8 +116,21 @@ def definitions() -> dict[str, Definition]:
         starts = [mark.line - 1 for mark in define.keys.values()]
         for name, start, end in zip(define.keys, starts, [*starts[1:], len(lines)], strict=True):
             text = textwrap.dedent("\n".join(lines[start:end])).rstrip()
-            found[name] = Definition(name, str(path), text)
+            found[name] = Definition(name, str(path), text, define.entries[name])
     return found
+
+
+def _equations(body: Located) -> str | None:
+    """The definition as equations, where they can say it."""
+    from archsearch.graph.equations import Signature
+    from archsearch.graph.reader import Table
+    from archsearch.graph.spelling import to_equations
+    from archsearch.ops.registry import registry
+
+    def find(name: str) -> Signature | None:
+        return Signature.of(registry()[name]) if name in registry() else None
+
+    return to_equations(body, find) if isinstance(body, Table) else None
 
 
 def _data(spec: OpSpec) -> dict[str, Any]:

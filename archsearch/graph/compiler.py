@@ -189,10 +189,7 @@ class Compiler:
             graph = self.definition(name, place.definitions, mark)
             if graph is not None:
                 return Signature(tuple(map(Port, graph.inputs)), tuple(graph.params), graph.output_names, True)
-            if name not in self.registry:
-                return None
-            spec = self.registry[name]
-            return Signature(spec.ports, tuple(s.name for s in spec.settings), spec.outputs, False)
+            return Signature.of(self.registry[name]) if name in self.registry else None
 
         def known() -> list[str]:
             return [*place.definitions.names(), *self.registry]

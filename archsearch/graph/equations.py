@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from archsearch.errors import RuleError, nearest
 from archsearch.graph.expr import parse_arithmetic
-from archsearch.graph.opspec import Port
+from archsearch.graph.opspec import OpSpec, Port
 from archsearch.graph.parsing import DOLLAR, Text, refusal, words_of
 from archsearch.graph.reader import Items, Leaf, Located, Mark, Table
 from archsearch.graph.values import IDENTIFIER
@@ -39,6 +39,11 @@ class Signature:
     settings: tuple[str, ...]
     outputs: tuple[str, ...]
     definition: bool
+
+    @classmethod
+    def of(cls, spec: OpSpec) -> Signature:
+        """That of an op."""
+        return cls(spec.ports, tuple(s.name for s in spec.settings), spec.outputs, False)
 
 
 Find = Callable[[str, Mark], Signature | None]

@@ -7,10 +7,14 @@ from textwrap import dedent, indent
 
 import pytest
 
+from archsearch.content import block_files
 from archsearch.errors import FileError
 from archsearch.graph.architecture import Architecture
+from archsearch.graph.equations import Signature
 from archsearch.graph.normal import normal_form
+from archsearch.graph.reader import Table, load, parse
 from archsearch.graph.space import SearchSpace
+from archsearch.graph.spelling import to_equations, to_nodes
 from archsearch.ops.registry import registry
 
 
@@ -324,3 +328,79 @@ def test_equations_are_never_run(tmp_path) -> None:  # type: ignore[no-untyped-d
         with pytest.raises(FileError):
             SearchSpace.parse(cell(attack), registry())
     assert not proof.exists()
+
+
+# ---- the other way round ------------------------------------------------------------------------------------------
+
+
+def found(name: str) -> Signature | None:
+    return Signature.of(registry()[name]) if name in registry() else None
+
+
+def body_of(text: str) -> Table:
+    body = parse(dedent(text)).root
+    for key in ("define", "cell"):
+        assert isinstance(body, Table)
+        body = body.entries[key]
+    assert isinstance(body, Table)
+    return body
+
+
+def defined(body: str) -> str:
+    return f"scale: {{width: 8}}\ndefine:\n  cell:\n{indent(body, '    ')}\ngraph: {{op: cell}}\n"
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_there_and_back(name: str) -> None:
+    equations, plain, out = PAIRS[name]
+    wanted = form(nodes(plain, out))
+    spelled = to_equations(body_of(nodes(plain, out)), found)
+    assert spelled is not None and form(defined(spelled)) == wanted
+    unfolded = to_nodes(body_of(cell(equations)), found)
+    assert "equations" not in unfolded and form(defined(unfolded)) == wanted
+    again = to_equations(body_of(defined(unfolded)), found)
+    assert again is not None and form(defined(again)) == wanted
+
+
+def test_equations_come_back_as_they_were_written() -> None:
+    unfolded = to_nodes(body_of(cell(MIN_GRU)), found)
+    again = to_equations(body_of(defined(unfolded)), found)
+    assert again is not None
+    assert again == f"equations: |{indent(dedent(MIN_GRU), '  ')}out: h\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "nodes: {out: {op: {choose: [tanh, relu]}, from: in}}",
+        "nodes: {out: {repeat: {op: tanh}, times: 2, from: in}}",
+        "nodes: {out: {op: linear, width: {choose: [3, 4]}, from: in}}",
+        "nodes: {out: {op: add, from: {any_of: [in]}}}",
+        "nodes: {dead: {op: tanh, from: in}, out: {op: relu, from: in}}",
+        "nodes: {width: {op: tanh, from: in}, out: {op: relu, from: width}}",
+        "nodes: {lambda: {op: tanh, from: in}, out: {op: relu, from: lambda}}",
+        "nodes: {t: {op: tanh, from: in}, out: {op: relu, from: t}}",
+        "nodes: {a: {op: tanh, from: [in, in], merge: add}, out: {op: relu, from: a}}",
+        "{op: tanh}",
+    ],
+)
+def test_what_equations_cannot_say_has_none(body: str) -> None:
+    form(defined(body))
+    assert to_equations(body_of(defined(body)), found) is None
+
+
+def test_shipped_definitions_read_as_equations() -> None:
+    """Every shipped block is plain, and says the same as equations."""
+    for path in block_files():
+        root = load(path).root
+        assert isinstance(root, Table) and isinstance(root.entries["define"], Table)
+        for name, body in root.entries["define"].entries.items():
+            assert isinstance(body, Table)
+            spelled = to_equations(body, found)
+            assert spelled is not None, name
+            theirs = SearchSpace.parse(f"graph: {{op: {name}}}", registry(), definitions=[path])
+            ours = SearchSpace.parse(f"define:\n  mine:\n{indent(spelled, '    ')}\ngraph: {{op: mine}}", registry())
+            rng = random.Random(0)
+            assert normal_form(ours.sample(rng).architecture, registry()) == normal_form(
+                theirs.sample(rng).architecture, registry()
+            )
