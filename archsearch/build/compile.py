@@ -8,6 +8,7 @@ from typing import Any
 
 from archsearch.build.fast_weights import Pair, Reading, Writing
 from archsearch.build.plan import Call, Cell, Edge, Every, Loop, Plan, Shift, Start
+from archsearch.build.probe import probe
 from archsearch.build.scans import Scan
 from archsearch.build.tree import Branch, Plot, plant
 from archsearch.errors import RuleError
@@ -21,18 +22,28 @@ __all__ = ["compile_graph"]
 
 
 def compile_graph(
-    architecture: Architecture, op_class: Callable[[str], type[Op]], plot: Plot, *, loops: bool = False
+    architecture: Architecture,
+    op_class: Callable[[str], type[Op]],
+    plot: Plot,
+    *,
+    loops: bool = False,
+    check: bool = False,
 ) -> Plan:
     """Plants the parameters of every node in `plot` and lays out the calls.
 
     Args:
         loops: runs every cycle as a loop, for comparison.
+        check: tries out what the ops on cycles say of their linearity; see `archsearch.build.probe`.
 
     Raises:
         RuleError: an op that is not causal or mixes time stands on a cycle, or shared weights differ in shape.
         UnknownNameError: an op that does not exist.
     """
-    return _Compiler(architecture, op_class, plot, loops).compile()
+    compiler = _Compiler(architecture, op_class, plot, loops)
+    plan = compiler.compile()
+    if check:
+        probe(compiler.cells)
+    return plan
 
 
 class _Compiler:
@@ -46,6 +57,7 @@ class _Compiler:
         self.homes: dict[str, str] = {}
         self.specs = {op: op_class(op).spec() for op in sorted({n.op for n in architecture.nodes})}
         self.calls: list[Any] = []
+        self.cells: list[Cell] = []
         self.slots: dict[Source, int] = {}
         self.size = 1  # slot 0 stays empty
         self.readers: dict[tuple[str, int], set[str]] = {(architecture.output.node, architecture.output.output): {""}}
@@ -132,7 +144,9 @@ class _Compiler:
             raise RuleError("an op on a cycle must not mix time", value=f"`{node.op}`", node=node.name)
         edges = tuple(self._edge(s, index, chunks) for s in _flat(node))
         starts = tuple(self._start(Source(node.name, k)) for k in range(len(node.types)))
-        return Cell(op, leaf._parameters, edges, self._types(node), node.types, self._write(node), starts, several)
+        cell = Cell(op, leaf._parameters, edges, self._types(node), node.types, self._write(node), starts, several)
+        self.cells.append(cell)
+        return cell
 
     def _read_outside(self, node: Node, inside: dict[str, int]) -> list[int]:
         """The outputs of a node on a cycle that something off it reads."""

@@ -56,6 +56,7 @@ def build(
     seeds: Sequence[int],
     ops: Mapping[str, type[Op]] | None = None,
     loops: bool = False,
+    check: bool = False,
 ) -> Model:
     """A model of `architecture` with one copy per seed, on the CPU in float32.
 
@@ -65,6 +66,7 @@ def build(
         seeds: copy e is drawn from seed e and equals the solo run of that seed.
         ops: ops by name beside the shipped ones, and in place of those whose source the architecture carries.
         loops: runs every cycle step by step, whatever it could do; for comparison.
+        check: tries out, with random numbers, what the ops on cycles say of their linearity.
 
     Raises:
         RuleError: the graph has more than one input, or its ends are not vectors, or a rule of an op is broken.
@@ -73,7 +75,7 @@ def build(
     if not seeds:
         raise RuleError("a model must have at least one copy", value="no seeds")
     own = {**from_sources(architecture.sources), **(ops or {})}
-    return Model(architecture, input, output, tuple(seeds), lambda name: own.get(name) or op_class(name), loops)
+    return Model(architecture, input, output, tuple(seeds), lambda name: own.get(name) or op_class(name), loops, check)
 
 
 class Model(nn.Module):
@@ -100,6 +102,7 @@ class Model(nn.Module):
         seeds: tuple[int, ...],
         find: Callable[[str], type[Op]],
         loops: bool = False,
+        check: bool = False,
     ) -> None:
         super().__init__()
         name, width = _ends(architecture)
@@ -112,7 +115,7 @@ class Model(nn.Module):
         self.stem = plant(tops, "stem", table if self.tokens else _affine(width[0], input.size))
         self.graph = Branch()
         inner = Plot(self.graph, seeds, prefix="graph.")
-        self._plan = compile_graph(architecture, find, inner, loops=loops)
+        self._plan = compile_graph(architecture, find, inner, loops=loops, check=check)
         self.readout = plant(tops, "readout", _affine(output.size, width[1]))
         self._groups = tops.trained + inner.trained
         self._body = [t.parameter for t in inner.trained]
