@@ -13,7 +13,7 @@ from archsearch.build.forms import mask
 from archsearch.graph.types import ValueType
 from archsearch.ops.base import Context, Op
 
-__all__ = ["Call", "Cell", "Edge", "Loop", "Plan", "Shift"]
+__all__ = ["Call", "Cell", "Edge", "Every", "Loop", "Plan", "Shift"]
 
 Slots = list[Any]
 Start = tuple[Mapping[str, Any], str] | None
@@ -58,6 +58,19 @@ class Shift:
         gap = min(self.delay, x.shape[2])
         before = first(self.start, x[:, :, 0]).unsqueeze(2).expand(-1, -1, gap, *x.shape[3:])
         slots[self.writes[0]] = torch.cat([before, x[:, :, : x.shape[2] - gap]], 2)
+
+
+@dataclass(slots=True)
+class Every:
+    """Every k-th step of a value, the first included: what tells a cycle at a lower rate how many steps it has."""
+
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    every: int
+
+    def run(self, slots: Slots, ctx: Context) -> None:
+        """Reads and writes `slots`."""
+        slots[self.writes[0]] = slots[self.reads[0]][:, :, :: self.every]
 
 
 def first(start: Start, like: Tensor) -> Tensor:
