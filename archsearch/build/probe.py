@@ -1,8 +1,8 @@
 """Tries out, with random numbers, what ops say of their linearity: the compiler of recurrences takes their word for it.
 
-Along a random line x + s d an affine function has no second difference. Feature by feature means that a random mask goes
-through: f(x + m ⊙ d) − f(x) = m ⊙ (f(x + d) − f(x)). Both hold at random points only if they hold everywhere, up to
-sets of measure zero, for the smooth functions that ops are.
+Along a random line x + s d an affine function has no second difference. Feature by feature means that a random mask
+goes through: f(x + m ⊙ d) − f(x) = m ⊙ (f(x + d) − f(x)). An op that is neither passes by chance alone, unless it
+behaves so wherever random numbers fall.
 """
 
 from __future__ import annotations
