@@ -71,9 +71,11 @@ CELLS = {
     "gru": {
         "n.sum": "token_and_reset_past",
         "n.sum.token_and_reset_past.reset.sum": "token_and_past",
+        "n.sum.token_and_reset_past.reset.out.op": "sigmoid",
         "n.out.op": "tanh",
         "c": "blend",
         "c.blend.forget.sum": "token_and_past",
+        "c.blend.forget.out.op": "sigmoid",
         "h": "memory",
     },
     "lstm": {
@@ -81,12 +83,22 @@ CELLS = {
         "n.out.op": "tanh",
         "c": "gates",
         "c.gates.forget.sum": "token_and_past",
+        "c.gates.forget.out.op": "sigmoid",
         "c.gates.take.sum": "token_and_past",
+        "c.gates.take.out.op": "sigmoid",
         "h": "gated",
         "h.gated.open.sum": "token_and_past",
+        "h.gated.open.out.op": "sigmoid",
         "h.gated.shown.op": "tanh",
     },
-    "min_gru": {"n.sum": "token", "n.out.op": "identity", "c": "blend", "c.blend.forget.sum": "token", "h": "memory"},
+    "min_gru": {
+        "n.sum": "token",
+        "n.out.op": "identity",
+        "c": "blend",
+        "c.blend.forget.sum": "token",
+        "c.blend.forget.out.op": "sigmoid",
+        "h": "memory",
+    },
 }
 
 
@@ -174,7 +186,7 @@ def test_min_gru_is_a_point_of_the_space(dtype: torch.dtype, tolerance: float) -
 
 
 def test_thousands_of_cells_have_no_name() -> None:
-    assert cells().size().exact == 5184
+    assert cells().size().exact == 42_840
     found = {digest(cells().sample(random.Random(seed)).architecture, registry()) for seed in range(50)}
     assert len(found) > 45
 
@@ -187,6 +199,8 @@ def test_fast_weights_holds_linear_attention_and_the_delta_rule() -> None:
     for kept in ("all", "decay", "heads", "rows"):
         for write in ("sum", "delta"):
             decisions = {**names, "body.each.mlp.expand": 1, "body.each.mix.kept": kept, "body.each.mix.write": write}
+            if write == "delta":
+                decisions["body.each.mix.write.delta.rate.by"] = 1
             architecture = shipped.decide(decisions).architecture
             assert architecture.node("body.1.mix.state").types[0].shape == (2, 8, 8)
             assert facts(architecture, registry(), 64).parallel_in_time is ((kept, write) != ("rows", "delta"))
@@ -209,14 +223,14 @@ def test_samples_decode_step_by_step(name: str) -> None:
 @pytest.mark.parametrize("name", ["recurrent_cells", "fast_weights"])
 def test_what_runs_in_parallel_equals_its_loop(name: str) -> None:
     drawn = (space(name).sample(random.Random(seed)).architecture for seed in range(200))
-    parallel = [a for a in drawn if facts(a, registry(), 64).parallel_in_time][:8]
-    assert len(parallel) == 8
+    parallel = [a for a in drawn if facts(a, registry(), 64).parallel_in_time][:5]
+    assert len(parallel) == 5
     for architecture in parallel:
         results = []
         for loops in (False, True):
             kinds = InputKind("vectors", 4), OutputKind("steps", 3)
             model = build(architecture, *kinds, seeds=[1, 2], loops=loops).double()
-            y = model(torch.randn(2, 33, 4, generator=torch.Generator().manual_seed(0)).double())
+            y = model(torch.randn(2, 20, 4, generator=torch.Generator().manual_seed(0)).double())
             parameters = [p for _, p in sorted(model.named_parameters())]
             results.append([y, *torch.autograd.grad(y.square().sum(), parameters)])
         for compiled, loop in zip(*results, strict=True):
