@@ -1,145 +1,144 @@
-"""Cells written in YAML, as equations and as nodes, with the weights of torch's own: the same outputs and gradients."""
+"""Cells written as equations: how they run, and that they are what they are called."""
 
 from __future__ import annotations
 
 import random
-from textwrap import indent
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from archsearch.build.model import Model, build
+from archsearch.content import block_files
+from archsearch.errors import UserError
+from archsearch.graph.analysis import facts
+from archsearch.graph.architecture import Architecture
 from archsearch.graph.space import SearchSpace
+from archsearch.ops.base import Context
 from archsearch.ops.registry import registry
+from archsearch.tasks.base import InputKind, OutputKind
+from tests.build.test_recurrence import both, loops_of
+from tests.ops.contract import close
 
-WIDTH, BATCH, TIME = 8, 3, 37
-TOLERANCE = 1e-5  # of the largest magnitude
-
-LSTM = """
-equations: |
-  i = sigmoid(linear(x) + linear(h[t-1]))
-  f = sigmoid(linear(x) + linear(h[t-1]))
-  g = tanh(linear(x) + linear(h[t-1]))
-  o = sigmoid(linear(x) + linear(h[t-1]))
-  c = f * c[t-1] + i * g
-  h = o * tanh(c)
-"""
-GRU = """
-equations: |
-  r = sigmoid(linear(x) + linear(h[t-1]))
-  z = sigmoid(linear(x) + linear(h[t-1]))
-  n = tanh(linear(x) + r * linear(h[t-1]))
-  h = (1 - z) * n + z * h[t-1]
-"""
-RNN = """
-equations: |
-  h = tanh(linear(x) + linear(h[t-1]))
-"""
-
-
-def gate(name: str, op: str) -> str:
-    return f"""
-  {name}_linear: {{op: linear, from: in}}
-  {name}_linear2: {{op: linear, from: "h[t-1]"}}
-  {name}_sum: {{op: add, from: [{name}_linear, {name}_linear2]}}
-  {name}: {{op: {op}, from: {name}_sum}}"""
-
-
-LSTM_NODES = f"""
-nodes:{gate("i", "sigmoid")}{gate("f", "sigmoid")}{gate("g", "tanh")}{gate("o", "sigmoid")}
-  kept: {{op: multiply, from: [f, "c[t-1]"]}}
-  new: {{op: multiply, from: [i, g]}}
-  c: {{op: add, from: [kept, new]}}
-  shown: {{op: tanh, from: c}}
-  h: {{op: multiply, from: [o, shown]}}
-out: h
-"""
-GRU_NODES = f"""
-nodes:{gate("r", "sigmoid")}{gate("z", "sigmoid")}
-  n_linear: {{op: linear, from: in}}
-  n_linear2: {{op: linear, from: "h[t-1]"}}
-  reset: {{op: multiply, from: [r, n_linear2]}}
-  n_sum: {{op: add, from: [n_linear, reset]}}
-  n: {{op: tanh, from: n_sum}}
-  keep: {{op: one_minus, from: z}}
-  new: {{op: multiply, from: [keep, n]}}
-  kept: {{op: multiply, from: [z, "h[t-1]"]}}
-  h: {{op: add, from: [new, kept]}}
-out: h
-"""
-
+WIDTH = 6
 CELLS = {
-    "LSTM, equations": (LSTM, nn.LSTM, "ifgo"),
-    "LSTM, nodes": (LSTM_NODES, nn.LSTM, "ifgo"),
-    "GRU, equations": (GRU, nn.GRU, "rzn"),
-    "GRU, nodes": (GRU_NODES, nn.GRU, "rzn"),
-    "RNN, equations": (RNN, nn.RNN, "h"),
+    "min_gru": """
+      z = sigmoid(linear(x))
+      h = (1 - z) * h[t-1] + z * linear(x)
+""",
+    "linear_attention": """
+      q = linear(x)
+      S = S[t-1] + outer(linear(x), linear(x), heads=2)
+      h = matmul(S, q)
+""",
+    "delta_net": """
+      k = norm(linear(x), heads=2)
+      beta = sigmoid(linear(x, width=1))
+      S = S[t-1] + outer(k, beta * (linear(x) - matmul(S[t-1], k)), heads=2)
+      h = matmul(S, linear(x))
+""",
+    "lstm": """
+      i = sigmoid(linear(x) + linear(h[t-1]))
+      f = sigmoid(linear(x) + linear(h[t-1]))
+      g = tanh(linear(x) + linear(h[t-1]))
+      o = sigmoid(linear(x) + linear(h[t-1]))
+      c = f * c[t-1] + i * g
+      h = o * tanh(c)
+""",
+    "gru": """
+      r = sigmoid(linear(x) + linear(h[t-1]))
+      z = sigmoid(linear(x) + linear(h[t-1]))
+      n = tanh(linear(x) + r * linear(h[t-1]))
+      h = (1 - z) * n + z * h[t-1]
+""",
+}
+GRAPH = {
+    "once": "    out: {op: cell, from: in}",
+    "repeated": "    out: {repeat: cell, times: 3, from: in}",
+    "tied": "    out: {repeat: cell, times: 3, tie: weights, from: in}",
 }
 
 
-def model_of(cell: str) -> Model:
-    """The cell between a stem and a readout that change nothing."""
-    text = f"scale: {{width: {WIDTH}}}\ndefine:\n  cell:\n{indent(cell, '    ')}\ngraph: {{op: cell}}\n"
-    architecture = SearchSpace.parse(text, registry()).sample(random.Random(0)).architecture
-    ends = SimpleNamespace(kind="vectors", size=WIDTH), SimpleNamespace(per="steps", size=WIDTH)
-    model = build(architecture, *ends, seeds=[0])
-    with torch.no_grad():
-        for end in (model.stem, model.readout):
-            end.weight.copy_(torch.eye(WIDTH)[None])  # type: ignore[operator]
-            end.bias.zero_()  # type: ignore[operator]
-    return model
+def cell(name: str, graph: str = "once") -> Architecture:
+    """A space of one point around a cell."""
+    text = f"version: 1\nname: cells\ndefine:\n  cell:\n    equations: |{CELLS[name]}    out: h\n"
+    text += f"graph:\n  nodes:\n{GRAPH[graph]}\nscale: {{width: {WIDTH}}}\n"
+    return SearchSpace.parse(text, registry(), definitions=block_files()).sample(random.Random(0)).architecture
 
 
-def pairs(model: Model, theirs: nn.Module, gates: str) -> list[tuple[Tensor, Tensor, int]]:
-    """Our parameter, torch's stacked one, and which of its parts ours is."""
-    ours = dict(model.named_parameters())
-    found = []
-    for k, name in enumerate(gates):
-        for node, kind in (("linear", "ih"), ("linear2", "hh")):
-            for part in ("weight", "bias"):
-                stacked = getattr(theirs, f"{part}_{kind}_l0")
-                found.append((ours[f"graph.{name}_{node}.{part}"], stacked, k))
-    return found
+@pytest.mark.parametrize("graph", GRAPH)
+@pytest.mark.parametrize(
+    ("name", "runs"),
+    [("min_gru", "scan"), ("linear_attention", "linear attention"), ("delta_net", "delta rule")],
+)
+def test_it_runs_in_parallel_and_equals_its_loop(name: str, runs: str, graph: str) -> None:
+    a = cell(name, graph)
+    times = 1 if graph == "once" else 3
+    found = facts(a, registry(), 64)
+    assert [str(r) for r in found.recurrences] == [runs] * times
+    assert (found.parallel_in_time, found.serial, found.span) == (True, (), 1 + times * 5)
+    assert loops_of(a) == 0
+    both(a, 23)
+    both(a, 23, torch.float32)
 
 
-def close(a: Tensor, b: Tensor) -> None:
-    assert a.shape == b.shape
-    assert (a - b).abs().max() <= TOLERANCE * b.abs().max()
+@pytest.mark.parametrize(("name", "state"), [("lstm", "h"), ("gru", "h")])
+def test_a_nonlinear_cell_says_why_it_does_not(name: str, state: str) -> None:
+    found = facts(cell(name, "repeated"), registry(), 64)
+    assert (found.parallel_in_time, found.span) == (False, 1 + 3 * 63)
+    for recurrence, (_, why) in zip(found.recurrences, found.serial, strict=True):
+        assert recurrence.transition.kind == "nonlinear"
+        assert why.startswith("sigmoid makes") and f".{state}`" in why and why.endswith("nonlinear in its past")
 
 
-@pytest.mark.parametrize("name", CELLS)
-def test_a_cell_equals_torch(name: str) -> None:
-    cell, kind, gates = CELLS[name]
-    torch.manual_seed(1)
-    theirs = kind(WIDTH, WIDTH, batch_first=True)
-    model = model_of(cell)
-    weights = pairs(model, theirs, gates)
-    assert len(weights) == len(list(model.body_parameters())) == 4 * len(gates)
-    with torch.no_grad():
-        for ours, stacked, k in weights:
-            ours.copy_(stacked.chunk(len(gates))[k])
-    x = torch.randn(BATCH, TIME, WIDTH, requires_grad=True)
-    x2 = x.detach().clone().requires_grad_()
-    y, y2 = model(x)[0], theirs(x2)[0]
-    pull = torch.randn(y.shape)
-    (y * pull).sum().backward()
-    (y2 * pull).sum().backward()
-    close(y, y2)
-    close(x.grad, x2.grad)  # type: ignore[arg-type]
-    for ours, stacked, k in weights:
-        close(ours.grad[0], stacked.grad.chunk(len(gates))[k])  # type: ignore[index, union-attr]
+@pytest.mark.parametrize(("name", "module"), [("lstm", nn.LSTM), ("gru", nn.GRU)])
+def test_it_is_the_cell_of_torch(name: str, module: Any) -> None:
+    model = build(cell(name), InputKind("tokens", 3), OutputKind("steps", 3), seeds=[1])
+    theirs = module(WIDTH, WIDTH, batch_first=True)
+    names = gates(model, "ifgo" if name == "lstm" else "rzn")
+    theirs.load_state_dict({key: torch.cat([p.detach()[0] for p in ps]) for key, ps in names.items()})
+    x = torch.randn(1, 3, 40, WIDTH, requires_grad=True)
+    ours, wanted = model._plan.run({"in": x}, Context())[0], theirs(x[0])[0]
+    close(ours, wanted, "output")
+    g = torch.randn_like(wanted)
+    of = [x, *(p for ps in names.values() for p in ps)]
+    mine = torch.autograd.grad(ours, of, g)
+    parts = torch.autograd.grad(wanted, [x, *(dict(theirs.named_parameters())[k] for k in names)], g)
+    split = [parts[0], *(p[None] for d, ps in zip(parts[1:], names.values(), strict=True) for p in d.chunk(len(ps)))]
+    for i, (a, b) in enumerate(zip(mine, split, strict=True)):
+        close(a, b, f"gradient {i}")
 
 
-def test_a_gate_the_other_way_round_is_noticed() -> None:
-    """The comparison can fail: a GRU whose update gate is turned round is not torch's."""
-    turned = GRU.replace("(1 - z) * n + z * h[t-1]", "z * n + (1 - z) * h[t-1]")
-    torch.manual_seed(1)
-    theirs, model = nn.GRU(WIDTH, WIDTH, batch_first=True), model_of(turned)
-    with torch.no_grad():
-        for ours, stacked, k in pairs(model, theirs, "rzn"):
-            ours.copy_(stacked.chunk(3)[k])
-    x = torch.randn(BATCH, TIME, WIDTH)
-    with pytest.raises(AssertionError):
-        close(model(x)[0], theirs(x)[0])
+def gates(model: Model, letters: str) -> dict[str, list[Tensor]]:
+    """The weights of torch's cell as parts of ours, in the order of its gates."""
+    p = dict(model.graph.named_parameters())
+    return {
+        f"{kind}_{end}_l0": [p[f"out.{letter}_{linear}.{kind}"] for letter in letters]
+        for linear, end in (("linear", "ih"), ("linear2", "hh"))
+        for kind in ("weight", "bias")
+    }
+
+
+BAD = {
+    "mix: {op: gru_core, from: 'out[t-1]'}": "an op that mixes time must not stand on a cycle, and `gru_core` does",
+    "mix: {op: cumsum, from: 'out[t-1]'}": "an op that mixes time must not stand on a cycle, and `cumsum` does",
+    "mix: {op: reverse, from: 'out[t-1]'}": "an op that mixes time must not stand on a cycle, and `reverse` does",
+    "mix: {op: softmax_attention, causal: false, from: {q: in, k: in, v: 'out[t-1]'}}": "must not stand on a cycle",
+    "mix: {op: tanh, from: 'out[t-0]'}": r"a delay must be \[t-k\] with k at least 1",
+    "mix: {op: tanh, from: 'out[t--1]'}": r"a delay must be \[t-k\] with k at least 1",
+    "mix: {op: tanh, from: out}": "every cycle must carry a delay",
+    "mix: {op: matmul, from: {state: 'out[t-1]', x: in}}": "`state` of `matmul` must be matrices",
+}
+
+
+@pytest.mark.parametrize("mix", BAD)
+def test_a_bad_cycle_is_refused(mix: str) -> None:
+    text = f"version: 1\nname: bad\ncausal: false\ngraph:\n  nodes:\n    {mix}\n    out: {{op: add, from: [in, mix]}}\n"
+
+    def read() -> None:
+        space = SearchSpace.parse(text + "scale: {width: 8}\n", registry(), definitions=block_files())
+        space.sample(random.Random(0))
+
+    with pytest.raises(UserError, match=BAD[mix]):
+        read()
