@@ -2,7 +2,7 @@
 
     decoder = Decoder(model)
     state, logits = decoder.prefill(prompt)                    # all steps of a prompt
-    logits, state = decoder.step(state, logits[:, :, -1].argmax(-1))
+    logits, state = decoder.step(state, logits[0, :, -1].argmax(-1))
 
 A state is a plain dict of tensors, `(E, B, ...)` each: `body.0.mix.core:k` is what the op of that node keeps under `k`,
 `h[t-2]` is the value of `h` two ticks ago. A step makes a new dict and leaves the old one as it was, so that a decoder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,16 @@ def test_samples_of_every_shipped_space(name: str) -> None:
 def test_random_graphs(a: Architecture) -> None:
     model = shaken(build(a, VECTORS, STEPS, seeds=[1])).double()
     check(model, inputs(model, 8, batch=2), 1e-10)
+
+
+def test_what_the_page_shows_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "decoding.md").read_text()
+    (code,) = re.findall(r"<!-- test: decode -->\n```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    shown: dict[str, Any] = {}
+    exec(code, shown)
+    assert shown["logits"].shape == (1, 2, 256)
+    assert {v.shape[1] for v in shown["fork"].values()} == {3}
 
 
 # ---- state ----------------------------------------------------------------------------------------------------------
