@@ -6,8 +6,9 @@ from_networkx(graph, space.registry) == sample.architecture
 
 A vertex is an input (`kind: input`, `type`) or a node (`kind: op`, `op`, `settings`, and where they say something
 `weights`, `initial`, `types`). An edge carries `port`, `place` in the port, `output` of its source, and `delay`; what
-is left out is the first port, the order of writing, 0 and 0. The graph carries `output`, `name`, `scale`, `causal`,
-`outline`, `sources`. All of it is plain data, so that `nx.node_link_data` makes JSON of it.
+is left out is the first port, the order of writing, 0 and 0. The graph carries what else an architecture has: `output`,
+which must be there, `name`, `scale`, `causal`, `outline`, `sources`. All of it is plain data, so that
+`nx.node_link_data` makes JSON of it.
 """
 
 from __future__ import annotations
@@ -25,14 +26,16 @@ from archsearch.graph.types import ValueType
 __all__ = ["from_networkx", "to_networkx"]
 
 Network: TypeAlias = "nx.MultiDiGraph[str] | nx.DiGraph[str]"
+_ELSEWHERE = ("format", "inputs", "nodes")
+"""What of an architecture is not an attribute of its graph."""
 Types = dict[str, Sequence[ValueType]]
 
 
 def to_networkx(architecture: Architecture) -> nx.MultiDiGraph[str]:
     """The graph of `architecture`: its inputs, then its nodes in their order, and one edge for each source."""
     data = architecture.to_dict()
-    kept = ("name", "output", "scale", "causal", "outline", "sources")
-    graph: nx.MultiDiGraph[str] = nx.MultiDiGraph(**{k: data[k] for k in kept})
+    kept = ("name", "output", "scale", "causal", "outline", "sources", "stem", "readout")
+    graph: nx.MultiDiGraph[str] = nx.MultiDiGraph(**{k: data[k] for k in kept if k in data})
     for name, value_type in data["inputs"].items():
         graph.add_node(name, kind="input", type=value_type)
     for node in data["nodes"]:
@@ -66,7 +69,7 @@ def from_networkx(graph: Network, registry: Registry) -> Architecture:
     types = _types(draft, specs, inputs, graph)
     nodes = [Node(n.name, n.op, n.settings, n.inputs, tuple(types[n.name]), n.weights, n.initial) for n in draft]
     frame = Architecture(graph.graph.get("name", "graph"), inputs, tuple(nodes), output).to_dict()
-    more = {k: graph.graph[k] for k in ("scale", "causal", "outline", "sources") if k in graph.graph}
+    more = {k: graph.graph[k] for k in ("scale", "causal", "outline", "sources", "stem", "readout") if k in graph.graph}
     return Architecture.from_dict(frame | more)
 
 

@@ -160,6 +160,8 @@ _TOP: Schema = {
     },
     "campaign": {"type": "object", "description": "Defaults of a campaign: task, agent, trials, ..."},
     "causal": {"type": "boolean", "description": "Whether output t sees inputs up to t only. Default true."},
+    "stem": {**_SHARED["name"], "description": "An op that stands between the task's input and the graph."},
+    "readout": {**_SHARED["name"], "description": "An op that stands between the graph and the task's output."},
     "ops": {
         "anyOf": [{"type": "string"}, _list({"type": "string"})],
         "description": "Python files of a person's own ops.",

@@ -68,7 +68,7 @@ def isomorphic(a: Architecture, b: Architecture) -> bool:
 # ---- the same graph --------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=400)
+@settings(max_examples=2000)
 @given(SEEDS, st.integers(1, 25))
 def test_names_and_orders_do_not_matter(seed: int, most: int) -> None:
     rng = random.Random(seed)
