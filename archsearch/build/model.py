@@ -17,6 +17,7 @@ from archsearch.build.seeding import generator
 from archsearch.build.tree import Branch, Plot, Trained, plant
 from archsearch.errors import RuleError
 from archsearch.graph.architecture import Architecture
+from archsearch.graph.types import ValueType
 from archsearch.kernels.linear import linear
 from archsearch.ops.base import Context, Op, Weight, constant, kaiming_uniform, normal, param
 from archsearch.ops.own import from_sources
@@ -61,8 +62,10 @@ def build(
     """A model of `architecture` with one copy per seed, on the CPU in float32.
 
     Args:
-        input: tokens are embedded, vectors mapped affinely, to the width of the graph.
-        output: the readout is affine, on every step or on the mean over time; norms before it are the graph's affair.
+        input: tokens are embedded, vectors mapped affinely, to the width of the graph; or by the architecture's own
+            stem, which reads a token as a vector that is one at its place.
+        output: the readout is affine, or the architecture's own, on every step or on the mean over time; norms before
+            it are the graph's affair.
         seeds: copy e is drawn from seed e and equals the solo run of that seed.
         ops: ops by name beside the shipped ones, and in place of those whose source the architecture carries.
         loops: runs every cycle step by step, whatever it could do; for comparison.
@@ -111,12 +114,17 @@ class Model(nn.Module):
         self.op_class = find
         self._generators: list[torch.Generator] | None = None
         tops = Plot(Branch(), seeds)
+        self._size = input.size
+        self._stem = _end(architecture.stem, find, input.size, width[0])
+        self._readout = _end(architecture.readout, find, width[1], output.size)
         table = [param("weight", (input.size, width[0]), normal(_EMBEDDING))]
-        self.stem = plant(tops, "stem", table if self.tokens else _affine(width[0], input.size))
+        usual = table if self.tokens else _affine(width[0], input.size)
+        self.stem = plant(tops, "stem", self._stem.weights(ValueType((input.size,))) if self._stem else usual)
         self.graph = Branch()
         inner = Plot(self.graph, seeds, prefix="graph.")
         self._plan = compile_graph(architecture, find, inner, loops=loops, check=check)
-        self.readout = plant(tops, "readout", _affine(output.size, width[1]))
+        last = self._readout.weights(ValueType((width[1],))) if self._readout else _affine(output.size, width[1])
+        self.readout = plant(tops, "readout", last)
         self._groups = tops.trained + inner.trained
         self._body = [t.parameter for t in inner.trained]
 
@@ -133,19 +141,28 @@ class Model(nn.Module):
         """
         if ctx is None:
             ctx = Context(self.training, self.generators if self.training else None)
-        y = self._plan.run({self._input: self.embed(inputs)}, ctx)
-        return self.answer(y.mean(2) if self.pooled else y)
+        y = self._plan.run({self._input: self.embed(inputs, ctx)}, ctx)
+        return self.answer(y.mean(2) if self.pooled else y, ctx)
 
-    def answer(self, y: Tensor) -> Tensor:
+    def answer(self, y: Tensor, ctx: Context | None = None) -> Tensor:
         """The readout: `(E, ..., S)` from `(E, ..., D)`, with at least one axis between."""
+        if self._readout is not None:
+            long = y.unsqueeze(2) if y.ndim == 3 else y
+            out: Tensor = self._readout.forward(self.readout._parameters, long, ctx=ctx or Context())  # type: ignore[arg-type]
+            return out.squeeze(2) if y.ndim == 3 else out
         return linear(y, self.readout._parameters["weight"], self.readout._parameters["bias"])  # type: ignore[arg-type]
 
-    def embed(self, inputs: Tensor) -> Tensor:
+    def embed(self, inputs: Tensor, ctx: Context | None = None) -> Tensor:
         """The stem: `(E, B, T, D)` from what `forward` takes."""
         if inputs.ndim == (2 if self.tokens else 3):
             inputs = inputs.unsqueeze(0)
         elif inputs.ndim != (3 if self.tokens else 4) or inputs.shape[0] != self.copies:
             raise ValueError(f"inputs must be one batch or {self.copies} of them, but got {tuple(inputs.shape)}")
+        if self._stem is not None:
+            x = F.one_hot(inputs, self._size).to(self._dtype()) if self.tokens else inputs
+            x = x.expand(self.copies, *x.shape[1:])
+            out: Tensor = self._stem.forward(self.stem._parameters, x, ctx=ctx or Context())  # type: ignore[arg-type]
+            return out
         weight = self.stem._parameters["weight"]
         assert weight is not None
         if not self.tokens:
@@ -158,10 +175,13 @@ class Model(nn.Module):
     @property
     def generators(self) -> list[torch.Generator]:
         """Where the masks of dropout come from, one per copy; part of a checkpoint by `get_state` and `set_state`."""
-        device = self.readout._parameters["weight"].device  # type: ignore[union-attr]
+        device = self._groups[0].parameter.device
         if self._generators is None or self._generators[0].device != device:
             self._generators = [generator(seed, "dropout", device) for seed in self.seeds]
         return self._generators
+
+    def _dtype(self) -> torch.dtype:
+        return self._groups[0].parameter.dtype
 
     def groups(self) -> Iterator[Trained]:
         """Every parameter once, with the factor on its learning rate and whether weight decay applies."""
@@ -174,6 +194,17 @@ class Model(nn.Module):
     def __repr__(self) -> str:
         count = sum(p.numel() for p in self.parameters()) // self.copies
         return f"Model({self.architecture.name}, copies={self.copies}, parameters={count} a copy)"
+
+
+def _end(name: str | None, find: Callable[[str], type[Op]], into: int, out: int) -> Op | None:
+    """The op that stands at an end of the graph in place of the usual one, from `into` features to `out`."""
+    if name is None:
+        return None
+    op = find(name)(**find(name).spec().complete({"width": out}))
+    if op.infer(ValueType((into,))) != ValueType((out,)):
+        rule = f"`{name}` must give as many features as its `width` says, to stand at an end of a graph"
+        raise RuleError(rule, value=f"{op.infer(ValueType((into,)))} for {out}")
+    return op
 
 
 def _ends(architecture: Architecture) -> tuple[str, tuple[int, int]]:

@@ -95,6 +95,7 @@ class Architecture:
         causal: whether the graph promises that output t sees inputs up to t only.
         outline: the nesting, for people.
         sources: name and text of each op in it that a person or a language model wrote.
+        stem, readout: the ops that stand between the task and the graph in place of the usual ones, if any do.
     """
 
     name: str
@@ -105,6 +106,8 @@ class Architecture:
     causal: bool = True
     outline: tuple[Group, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+    stem: str | None = None
+    readout: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("inputs", "scale", "sources"):
@@ -138,6 +141,7 @@ class Architecture:
             "causal": self.causal,
             "outline": [_group_out(g) for g in self.outline],
             "sources": dict(self.sources),
+            **{end: op for end, op in (("stem", self.stem), ("readout", self.readout)) if op is not None},
         }
 
     @staticmethod
@@ -154,6 +158,8 @@ class Architecture:
             causal=data["causal"],
             outline=tuple(_group_in(g) for g in data["outline"]),
             sources=data["sources"],
+            stem=data.get("stem"),
+            readout=data.get("readout"),
         )
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from archsearch.errors import FileError
+from archsearch.errors import FileError, nearest
 from archsearch.graph.compiler import Definitions
 from archsearch.graph.opspec import Registry
 from archsearch.graph.reader import Document, Items, Leaf, Located, Mark, Table, load
 from archsearch.graph.values import named_values
 
-__all__ = ["elsewhere", "op_files", "shipped", "with_own_ops"]
+__all__ = ["check_ends", "elsewhere", "op_files", "shipped", "with_own_ops"]
 
 
 def shipped(paths: Iterable[Path]) -> Definitions | None:
@@ -91,6 +91,22 @@ def with_own_ops(registry: Registry, names: Iterable[Leaf], space: str) -> Regis
                 raise FileError(path, None, None, rule, value=f"`{spec.name}`", hint='Give it `@op("other_name")`.')
         registry = registry.with_ops(specs)
     return registry
+
+
+def check_ends(ends: Mapping[str, str], registry: Registry, document: Document) -> None:
+    """Holds the ops that a space names for its ends against what an end needs.
+
+    Raises:
+        FileError: no op has the name; the op has other ports than one, mixes time or has no setting `width`.
+    """
+    for end, name in ends.items():
+        if name not in registry:
+            raise document.find(end).error(f"`{end}` must name an op", value=f"`{name}`", near=nearest(name, registry))
+        spec = registry[name]
+        one = len(spec.ports) == len(spec.outputs) == 1 and not spec.mixes_time
+        if not one or "width" not in (s.name for s in spec.settings):
+            rule = f"`{end}` must be an op of one input and one output, a step at a time, with a setting `width`"
+            raise document.find(end).error(rule, value=f"`{name}`")
 
 
 def elsewhere(document: Document) -> dict[str, str]:

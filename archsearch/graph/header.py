@@ -16,11 +16,14 @@ from archsearch.graph.values import WIDTH, at, name_of, named_values, pick_of
 __all__ = ["FACTS", "Header", "Match", "Requirement", "read_header"]
 
 KEYS = (
-    "version", "name", "summary", "define", "choices", "graph", "scale", "require", "match", "campaign", "causal", "ops"
+    "version", "name", "summary", "define", "choices", "graph", "scale", "require", "match", "campaign", "causal",
+    "ops", "stem", "readout"
 )  # fmt: skip
 FACTS = ("params", "flops_per_token", "state_bytes", "span", "nodes", "depth", "parallel_in_time")
 """What `require` may ask of an architecture, beside the names of `scale`."""
 DEFAULT_WIDTH = 64
+ENDS = ("stem", "readout")
+"""The ops between a task and the graph, which a space may name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Header:
     match: Match | None
     campaign: Mapping[str, Any]
     ops: tuple[Leaf, ...]
+    ends: Mapping[str, str]
     define: Mapping[str, Located] = field(repr=False)
     keys: Mapping[str, Mark] = field(repr=False)
     graph: Located = field(repr=False)
@@ -84,6 +88,7 @@ def read_header(document: Document, default_name: str) -> Header:
         match=_match(root.get("match"), scale),
         campaign=_campaign(root),
         ops=_ops(root.get("ops")),
+        ends={end: name_of(value, f"`{end}`") for end in ENDS if (value := root.get(end)) is not None},
         define=define,
         keys=keys,
         graph=graph,

@@ -133,7 +133,9 @@ def _head(architecture: Architecture, registry: Registry, graph: Skeleton) -> li
     causal = "causal" if architecture.causal else "not causal"
     lines = [f"normal form {VERSION}, {causal}"]
     lines += [f"{name!r} {_type(t)}" for name, t in sorted(architecture.inputs.items())]
-    for op in sorted(graph.ops):
+    ends = {end: op for end, op in (("stem", architecture.stem), ("readout", architecture.readout)) if op}
+    lines += [f"{end} {op}" for end, op in ends.items()]
+    for op in sorted({*graph.ops, *ends.values()}):
         source = architecture.sources.get(op) or registry[op].source
         if source is not None:
             lines.append(f"source {op} {hashlib.blake2b(source.encode(), digest_size=16).hexdigest()}")

@@ -21,7 +21,7 @@ from archsearch.graph.binding import Binder
 from archsearch.graph.compiler import Compiler, Definitions
 from archsearch.graph.domain import Chooser, random_chooser
 from archsearch.graph.expand import expand
-from archsearch.graph.files import elsewhere, op_files, shipped, with_own_ops
+from archsearch.graph.files import check_ends, elsewhere, op_files, shipped, with_own_ops
 from archsearch.graph.flat import architecture
 from archsearch.graph.header import FACTS, Header, read_header
 from archsearch.graph.infer import Inference, infer
@@ -102,6 +102,7 @@ class SearchSpace(Algebra):
     ) -> SearchSpace:
         header = read_header(document, default_name)
         registry = with_own_ops(registry, header.ops, document.file)
+        check_ends(header.ends, registry, document)
         own = Definitions(header.define, header.keys, shipped(definitions))
         names = {**dict.fromkeys(header.scale, False), **dict.fromkeys(header.choices, True)}
         binder = Binder()
@@ -142,7 +143,8 @@ class SearchSpace(Algebra):
         """
         plan = self._plan(chooser)
         inference = self._matched(plan)
-        sample = Sample(architecture(self.name, self.causal, inference), plan.decisions)
+        found = architecture(self.name, self.causal, inference)
+        sample = Sample(self._with_ends(found) if self._header.ends else found, plan.decisions)
         self._require(sample.architecture, inference)
         return sample
 
@@ -231,8 +233,15 @@ class SearchSpace(Algebra):
         match = other._header.match
         if match is not None and match.by not in self.scale:
             match = None
-        header = replace(self._header, scale={**self.scale, **shared}, match=match)
+        header = replace(self._header, scale={**self.scale, **shared}, match=match, ends=other._header.ends)
         return SearchSpace(self._document, header, self._graph, self.registry, self._binder)
+
+    def _with_ends(self, found: Architecture) -> Architecture:
+        """The architecture between the stem and the readout that the space names."""
+        ends = self._header.ends
+        written = {name: source for name in ends.values() if (source := self.registry[name].source) is not None}
+        sources = {**found.sources, **written}
+        return replace(found, stem=ends.get("stem"), readout=ends.get("readout"), sources=sources)
 
     # ---- sizes -----------------------------------------------------------------------------------------------------
 

@@ -262,3 +262,81 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         load(tmp_path / "mine.py")
     with pytest.raises(FileError, match="must be readable Python"):
         load(tmp_path / "nowhere.py")
+
+
+# ---- ends of one's own ---------------------------------------------------------------------------------------------
+
+END = '''
+
+@op("gated_end", family="perceptron")
+@dataclass(frozen=True)
+class GatedEnd(Op):
+    """One half of the features opens the other."""
+
+    width: int | None = setting(None, low=1, help="features of the output")
+
+    def infer(self, x):
+        return ValueType((*x.shape[:-1], self.width or x.width), x.rate)
+
+    def weights(self, x):
+        n = self.width or x.width
+        return (param("value", (n, x.width), normal(0.1)), param("gate", (n, x.width), normal(0.1)))
+
+    def forward(self, w, x, *, ctx):
+        flat = x.flatten(1, -2)
+        y = (flat @ w["value"].mT) * torch.sigmoid(flat @ w["gate"].mT)
+        return y.view(*x.shape[:-1], -1)
+'''
+ENDS = "ops: [mine.py]\nstem: gated_end\nreadout: gated_end\nscale: {width: 8}\ngraph: {op: tanh}\n"
+
+
+@pytest.mark.parametrize("kind", ["tokens", "vectors"])
+@pytest.mark.parametrize("per", ["steps", "sequence"])
+def test_a_stem_and_a_readout_of_ones_own(kind: str, per: str, tmp_path: Path) -> None:
+    path = mine(tmp_path, END)
+    space = archsearch.SearchSpace.parse(ENDS, path=str(tmp_path / "space.yaml"))
+    found = space.sample(random.Random(0)).architecture
+    assert (found.stem, found.readout, dict(found.sources)) == (
+        "gated_end",
+        "gated_end",
+        {"gated_end": path.read_text()},
+    )
+    sent = Architecture.from_dict(json.loads(json.dumps(found.to_dict())))
+    assert sent == found
+    model = build(sent, SimpleNamespace(kind=kind, size=5), SimpleNamespace(per=per, size=3), seeds=[0, 1])
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    ends = {f"{end}.{w}": s for end, s in (("stem", (2, 8, 5)), ("readout", (2, 3, 8))) for w in ("value", "gate")}
+    assert shapes == ends
+    x = torch.randint(5, (4, 6)) if kind == "tokens" else torch.randn(4, 6, 5)
+    y = model(x)
+    assert y.shape == ((2, 4, 6, 3) if per == "steps" else (2, 4, 3))
+    y.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
+    solo = build(sent, SimpleNamespace(kind=kind, size=5), SimpleNamespace(per=per, size=3), seeds=[1])
+    torch.testing.assert_close(model(x)[1:], solo(x))
+
+
+def test_ends_are_part_of_the_hash(tmp_path: Path) -> None:
+    mine(tmp_path, END)
+    path = str(tmp_path / "space.yaml")
+    texts = [ENDS, ENDS.replace("stem: gated_end\n", ""), ENDS.replace("stem: gated_end", "stem: linear")]
+    spaces = [archsearch.SearchSpace.parse(t, path=path) for t in texts]
+    assert len({digest(s.sample(random.Random(0)).architecture, s.registry) for s in spaces}) == 3
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        ("stem: linaer", ("`stem` must name an op", "`linear`")),
+        ("stem: gru_core", ("a step at a time", "`gru_core`")),
+        ("readout: tanh", ("with a setting `width`", "`tanh`")),
+        ("readout: [linear]", ("`readout` must be a name",)),
+        ("stem: add", ("of one input", "`add`")),
+    ],
+)
+def test_what_cannot_be_an_end_is_refused(end: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(FileError) as caught:
+        archsearch.SearchSpace.parse(f"graph: {{op: tanh}}\n{end}\n")
+    assert caught.value.line == 2
+    for word in words:
+        assert word in str(caught.value)
