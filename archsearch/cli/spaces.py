@@ -80,12 +80,19 @@ def _print_report(path: str, report: CheckReport) -> None:
 @click.option("-n", "--count", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--length", type=click.IntRange(min=1), default=128, show_default=True, help="Tokens, for the costs.")
+@click.option(
+    "--uniform",
+    type=click.Choice(["decisions", "architectures"]),
+    default="decisions",
+    show_default=True,
+    help="Whether each choice is drawn evenly, or each architecture is as likely as any other.",
+)
 @as_json
-def sample(space: str, count: int, seed: int, length: int, as_json: bool) -> None:
+def sample(space: str, count: int, seed: int, length: int, uniform: str, as_json: bool) -> None:
     """Draw random architectures of a space: one line each, with size and cost."""
     found = _read(space)
     rng = random.Random(seed)
-    rows = [_described(found, found.sample(rng), length) for _ in range(count)]
+    rows = [_described(found, found.sample(rng, uniform=uniform), length) for _ in range(count)]
     if as_json:
         print_json(rows)
         return
@@ -143,9 +150,10 @@ def _picture(architecture: Architecture, registry: Registry, form: str, *, fold:
         from archsearch.graph.mermaid import mermaid
 
         return mermaid(architecture, registry, fold=fold)
+    from archsearch.graph.cycles import cycles
     from archsearch.graph.picture import draw as picture
 
-    return picture(architecture, fold=fold)
+    return "\n\n".join(filter(None, [picture(architecture, fold=fold), cycles(architecture, registry)]))
 
 
 @spaces.command()

@@ -113,6 +113,12 @@ def test_samples_are_told_apart_and_come_again_with_the_seed(call, tiny):
     assert call("spaces", "sample", tiny).stdout == call("spaces", "sample", tiny).stdout
 
 
+def test_samples_are_drawn_evenly_over_architectures(call, tiny):
+    rows = json.loads(call("spaces", "sample", tiny, "-n", "12", "--uniform", "architectures", "--json").stdout)
+    assert len({r["hash"] for r in rows}) == 2
+    assert "'decisions', 'architectures'" in call("spaces", "sample", tiny, "--uniform", "x", code=2).stderr
+
+
 def test_a_space_is_drawn(call, tiny):
     result = call("spaces", "draw", tiny, "--seed", "3")
     assert "rms_norm" in result.stdout
