@@ -17,6 +17,7 @@ from archsearch.build.plan import Cell, Slots, first
 from archsearch.graph.fast_weights import FastWeights
 from archsearch.kernels.delta_rule import delta_rule
 from archsearch.kernels.linear_attention import Chunks, chunked, read, states
+from archsearch.kernels.precision import exact, single
 from archsearch.ops.base import Context
 
 __all__ = ["Outer", "Pair", "Reading", "Writing", "Written"]
@@ -65,8 +66,9 @@ class Written:
     def read(self, q: Tensor) -> Tensor:
         """`(E, B, T, H · V)` for `(E, B, T, H · R)`."""
         e, b, t, h = self.size
-        y = read(_heads(q, h), self.chunks, self.before).view(e, b, h, t, -1)
-        return y.transpose(2, 3).flatten(3)
+        with exact(q.device):
+            y = read(_heads(single(q), h), self.chunks, self.before).view(e, b, h, t, -1)
+        return y.transpose(2, 3).flatten(3).to(q.dtype)
 
 
 @dataclass(slots=True)
@@ -104,11 +106,12 @@ class Writing:
         """Reads and writes `slots`."""
         clock = slots[self.clock]
         forms: list[Any] = []
-        for cell in self.cells:
-            ins = [slots[e.slot] if e.cell < 0 else _State() if e.delay else forms[e.cell] for e in cell.edges]
-            forms.append(_FORMS[cell.op.name](cell, ins))
         cell = self.cells[self.state]
-        slots[cell.writes[0]] = self._written(forms[self.state], cell, clock)
+        with exact(clock.device):
+            for c in self.cells:
+                ins = [_given(slots[e.slot]) if e.cell < 0 else _State() if e.delay else forms[e.cell] for e in c.edges]
+                forms.append(_FORMS[c.op.name](c, ins))
+            slots[cell.writes[0]] = self._written(forms[self.state], cell, single(clock))
 
     def _written(self, form: _State, cell: Cell, clock: Tensor) -> Written:
         e, b, t = clock.shape[:3]
@@ -142,6 +145,10 @@ class Writing:
             return None if g == 1.0 else clock.new_full((clock.shape[0] * clock.shape[1] * heads, clock.shape[2], 1), g)
         whole: Tensor = g.expand(*clock.shape[:3], heads, *g.shape[4:]).squeeze(-1)
         return whole.transpose(2, 3).flatten(0, 2)
+
+
+def _given(x: Tensor | Outer) -> Tensor | Outer:
+    return Outer(single(x.x), single(x.y)) if isinstance(x, Outer) else single(x)
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:

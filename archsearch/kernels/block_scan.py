@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from archsearch.kernels.precision import single
 from archsearch.kernels.scan import blocks
 
 __all__ = ["block_scan"]
@@ -31,8 +32,8 @@ def block_scan(a: Tensor, b: Tensor, start: Tensor) -> Tensor:
     Returns:
         `(N, T, K, L)`.
     """
-    states: Tensor = _BlockScan.apply(a, b, start)  # type: ignore[no-untyped-call]
-    return states
+    states: Tensor = _BlockScan.apply(single(a), single(b), single(start))  # type: ignore[no-untyped-call]
+    return states.to(b.dtype)
 
 
 class _BlockScan(torch.autograd.Function):

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from archsearch.kernels.dispatch import scan_in_parallel
+from archsearch.kernels.precision import single
 
 __all__ = ["blocks", "cumulate", "scan"]
 
@@ -35,14 +36,15 @@ def scan(a: Tensor, b: Tensor, start: Tensor | None = None) -> Tensor:
     Returns:
         `(N, T, L)`.
     """
-    states: Tensor = _Scan.apply(a, b, start)  # type: ignore[no-untyped-call]
-    return states
+    first = None if start is None else single(start)
+    states: Tensor = _Scan.apply(single(a), single(b), first)  # type: ignore[no-untyped-call]
+    return states.to(b.dtype)
 
 
 def cumulate(b: Tensor, start: Tensor | None = None) -> Tensor:
     """What `scan` gives where every `a` is one: running sums."""
-    sums = b.cumsum(1)
-    return sums if start is None else sums + start.unsqueeze(1)
+    sums = single(b).cumsum(1)
+    return (sums if start is None else sums + start.unsqueeze(1)).to(b.dtype)
 
 
 class _Scan(torch.autograd.Function):

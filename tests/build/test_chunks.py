@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from archsearch.build.model import build
 from archsearch.graph.architecture import Architecture
 from archsearch.graph.recurrence import recurrences
 from archsearch.ops.registry import registry
+from archsearch.tasks.base import InputKind, OutputKind
 from tests.build.graphs import graph
 from tests.build.test_recurrence import both, loops_of
 
@@ -151,3 +153,13 @@ def test_what_has_no_kernel_still_equals_the_loop(name: str) -> None:
     (found,) = recurrences(a, registry())
     assert (found.kind, found.reason) == (kind, reason)
     both(a, 9)
+
+
+@pytest.mark.parametrize("name", IN_CHUNKS)
+def test_under_autocast_what_accumulates_stays_in_single_precision(name: str) -> None:
+    kinds, x = (InputKind("tokens", 3), OutputKind("steps", 3)), torch.randint(0, 3, (2, 40))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours, loop = (build(matrices(IN_CHUNKS[name][1]), *kinds, seeds=[1], loops=loops)(x) for loops in (False, True))
+    ours.float().sum().backward()
+    assert ours.dtype == loop.dtype == torch.bfloat16
+    assert (ours - loop).abs().max() <= 0.03 * loop.abs().max()  # eight bits of mantissa, several roundings
