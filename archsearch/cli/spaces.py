@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,12 +53,15 @@ def list_spaces(as_json: bool) -> None:
 @click.option("--seed", default=0, show_default=True)
 @as_json
 def check(space: str, samples: int | None, seed: int, as_json: bool) -> None:
-    """Check a whole space: every alternative, not one sample of them."""
+    """Check a whole space: every alternative, not one sample of them, and what its `campaign` says."""
+    from archsearch.campaign import mistakes
+
     found = _read(space)
     report = found.check(seed=seed) if samples is None else found.check(samples=samples, seed=seed)
+    report = replace(report, mistakes=(*report.mistakes, *mistakes.in_space(found)))
     if as_json:
-        mistakes = [str(m) for m in report.mistakes]
-        print_json({"name": found.name, "path": str(found.path), **asdict(report), "mistakes": mistakes})
+        said = [str(m) for m in report.mistakes]
+        print_json({"name": found.name, "path": str(found.path), **asdict(report), "mistakes": said})
     else:
         _print_report(str(found.path), report)
     if not report.ok:
