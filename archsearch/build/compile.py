@@ -81,7 +81,7 @@ class _Compiler:
                 for node in nodes:
                     self._call(node)
         output = self._read(self.architecture.output)
-        return Plan(self.calls, self.size, self.inputs, output, _spent(self.calls, keep=output))
+        return Plan(self.calls, self.size, self.inputs, output, _spent(self.calls, keep=output), self.slots)
 
     def _call(self, node: Node) -> None:
         if self._only_written(node):

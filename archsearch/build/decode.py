@@ -99,7 +99,8 @@ class Decoder:
         """All steps of a prompt, from the start.
 
         What is on no cycle runs over all steps at once, an op that mixes time if it offers `Op.prefill`, as all shipped
-        ones do. Nodes on a delayed cycle, and other ops, run a step after the other.
+        ones do; so does a cycle that trains as a scan. Other ops and cycles, also those that train in chunks, run a
+        step after the other.
 
         Args:
             inputs: what the model takes: `(B, T)` or `(B, T, F)`, or the same with E in front; T at least 1.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from archsearch.build.forms import mask
+from archsearch.graph.architecture import Source
 from archsearch.graph.types import ValueType
 from archsearch.ops.base import Context, Op
 
@@ -173,6 +174,9 @@ class Plan:
     output: int
     spent: list[tuple[int, ...]]
     """Per call the slots that nothing reads later; they are let go, so that inference keeps few values alive."""
+
+    places: Mapping[Source, int]
+    """The slot of each value, and of each that is read late off a cycle."""
 
     def run(self, values: Mapping[str, Tensor], ctx: Context) -> Tensor:
         """The output for the inputs by name, each `(E, B, T, *shape)`."""

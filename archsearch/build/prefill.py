@@ -1,4 +1,4 @@
-"""All steps of a prompt: what is on no cycle at once, what is on one a step after the other.
+"""All steps of a prompt: at once what is on no cycle or on one that scans, the rest a step after the other.
 
 An op that mixes time leaves its state by `Op.prefill` where it offers that, else by its steps. What is read late leaves
 its last values.
@@ -7,6 +7,7 @@ its last values.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -44,7 +45,7 @@ class _Prompt:
         for component in self.steps.order:
             cells = [self.steps.cells[name] for name in component.nodes]
             if component.cyclic:
-                self._loop(cells)
+                self._cycle(cells)
             else:
                 self._alone(cells[0])
         for line in self.lines.values():
@@ -70,6 +71,22 @@ class _Prompt:
         if cell.op.mixes_time:
             return cell.op.prefill(cell.weights, *xs, ctx=self.ctx)
         return cell.op.forward(cell.weights, *xs, ctx=self.ctx), {}
+
+    def _cycle(self, cells: list[Cell]) -> None:
+        """All nodes of a cycle, by its scan where it has one."""
+        scan, ticks = self.steps.scans.get(cells[0].name), self._ticks(cells[0].period)
+        if scan is None or not ticks:
+            self._loop(cells)
+            return
+        late = {(c, k) for c, cell in enumerate(cells) for k, slot in enumerate(cell.writes) if slot in self.lines}
+        wanted = sorted(late | {state for state, _ in scan.wanted})
+        there: list[Any] = [None] * self.steps.plan.size  # the slots of the plan
+        for slot in filter(None, scan.reads):
+            there[slot] = self._read(self.steps.slots[self.steps.sources[slot]])
+        there[scan.clock] = self.x[:, :, :ticks]
+        replace(scan, wanted=tuple((s, scan.cells[s[0]].writes[s[1]]) for s in wanted)).run(there, self.ctx)
+        for c, k in wanted:
+            self.slots[cells[c].writes[k]] = there[scan.cells[c].writes[k]]
 
     def _loop(self, cells: list[Cell]) -> None:
         """Cells in order, a step after the other."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from archsearch.build.model import Model
+from archsearch.build.scans import Scan
 from archsearch.build.tree import Branch
 from archsearch.errors import RuleError
 from archsearch.graph.analysis import Component, components, live_nodes
@@ -83,6 +84,9 @@ class Steps:
 
     Attributes:
         order: the components of the graph, for whoever runs many steps at once.
+        plan: how the model runs all steps at once.
+        sources: what stands in the slots of the plan.
+        scans: the calls of the plan that run a cycle at once, by the first of its nodes.
         size: how many slots there are.
         input, output: the slots of both ends.
     """
@@ -93,6 +97,10 @@ class Steps:
         self.architecture = a = model.architecture
         self.nodes = {n.name: n for n in live_nodes(a)}
         self.order: tuple[Component, ...] = components(a)
+        self.plan = model._plan
+        self.sources = {slot: s for s, slot in self.plan.places.items()}
+        calls: list[Any] = self.plan.calls
+        self.scans = {self.sources[c.writes[0]].node: c for c in calls if isinstance(c, Scan)}
         self.size = 1
         self.slots: dict[Source, int] = {}
         self.lines: dict[Source, Line] = {}

@@ -317,6 +317,21 @@ def with_own(name: str) -> Architecture:
     return replace(made, nodes=tuple(replace(n, op=name) if n.name == "slow" else n for n in made.nodes))
 
 
+def test_a_cycle_that_scans_is_not_stepped_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = {
+        "gate": ("linear", {}, "in"),
+        "z": ("sigmoid", {}, "gate"),
+        "keep": ("multiply", {}, ("z", "h[t-1]")),
+        "h": ("add", {}, ("keep", "in[t-2]")),
+        "out": ("add", {}, ("keep", "h[t-3]")),
+    }
+    a = graph(6, nodes, known={"h": 6}, initial={"h": "learned", "keep": "learned"})
+    model = shaken(build(a, TOKENS, STEPS, seeds=[1, 2])).double()
+    check(model, inputs(model, 9), 1e-10)
+    monkeypatch.setattr(op_class("multiply"), "step", None)
+    Decoder(model).prefill(inputs(model, 9))
+
+
 def test_an_op_without_prefill_steps_through_the_prompt() -> None:
     model = build(with_own("trail"), TOKENS, STEPS, seeds=[1, 2], ops={"trail": Trail}).double()
     check(model, inputs(model, 13), 1e-10)
