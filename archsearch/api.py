@@ -270,12 +270,20 @@ def plan(
     Raises:
         UserError: a file, a name or a setting that cannot be used.
     """
+    from archsearch.campaign import mistakes
     from archsearch.campaign.config import read_file, resolve
+    from archsearch.graph import reader
     from archsearch.tasks.registry import task_class
 
-    file = read_file(space) if _is_campaign_file(space) else None
+    path = content.find("search_spaces", space) if _is_campaign_file(space) else None
+    file = read_file(path) if path else None
     named = file["space"] if file else str(space)
     found = SearchSpace.read(named)
+    for mistake in mistakes.in_space(found):
+        raise mistake
+    if file and path:
+        for mistake in mistakes.in_file(file, reader.load(path), found):
+            raise mistake
     config = resolve(
         flags={**flags, "space": named},
         sets=sets,

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import yaml
 
 from archsearch.campaign import settings
+from archsearch.campaign.mistakes import in_values
 from archsearch.errors import ConfigError, FileError
 from archsearch.graph import reader
 from archsearch.graph.scalars import plain_scalar
@@ -187,15 +188,8 @@ def read_file(path: Path | str) -> dict[str, Any]:
         raise FileError(
             path, 1, 1, "a campaign file must be a mapping with `space:` and settings", value=repr(data)[:60]
         )
-    nested = {"training", "finals"}
-    for key, value in data.items():
-        for name in settings.flatten({key: value}, str(path)):
-            try:
-                settings.check(name, settings.flatten({key: value}, str(path))[name])
-            except ConfigError as error:
-                inner = name.partition(".")[2] if key in nested else name
-                mark = document.find(key, inner) if isinstance(value, dict) else document.find(key)
-                raise FileError(path, mark.line, mark.column, str(error).rstrip(".")) from None
+    for mistake in in_values(data, lambda keys, rule: document.find(*keys).error(rule), "the campaign file"):
+        raise mistake
     return data
 
 

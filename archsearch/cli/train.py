@@ -62,9 +62,13 @@ def _config(
     space: SearchSpace, name: str, task: str | None, sets: tuple[str, ...], seeds: int | None
 ) -> CampaignConfig:
     """Training and task settings, resolved as for a campaign of this one architecture."""
+    from archsearch.campaign import mistakes
     from archsearch.campaign.config import resolve
     from archsearch.tasks.registry import task_class
 
+    for mistake in mistakes.in_space(space):
+        raise mistake
+    _check_sets(sets)
     given: dict[str, Any] = {"space": name, "task": task, "training": {"seeds": seeds}}
     return resolve(
         flags=given,
@@ -72,6 +76,19 @@ def _config(
         space_defaults=space.campaign,
         task_training=lambda chosen: task_class(chosen).training,
     )
+
+
+def _check_sets(sets: tuple[str, ...]) -> None:
+    """Raises `ConfigError` for settings that only a search has."""
+    from archsearch.campaign import settings
+
+    for name, value in settings.parse_set(sets).items():
+        settings.check(name, value)
+        if not name.startswith(("training.", "task.")):
+            raise ConfigError(
+                f"`archsearch train` trains one architecture, so `--set` takes `training.*` and `task.*`, but got "
+                f"`{name}`, which is a setting of a search: archsearch run."
+            )
 
 
 def _job(config: CampaignConfig, graph: Architecture, seed: int) -> Job:

@@ -106,6 +106,66 @@ def test_a_mistake_in_one_alternative_stops_a_dry_run(call, tmp_path):
     assert "wrong.yaml:" in call("run", str(path), "--dry-run", code=2).stderr
 
 
+MISTAKES = [
+    ("{task: in_context_recal}", ":3:12:", "Did you mean `in_context_recall`"),
+    ("{agnt: tpe}", ":3:12:", "Did you mean `agent`"),
+    ("{training: {stps: 4}}", ":3:23:", "Did you mean `training.steps`"),
+    ("{training: {steps: many}}", ":3:23:", "must be a whole number, but got 'many'"),
+    ("{training: {steps: null}}", ":3:23:", "must have a value"),
+    ("{training: 4}", ":3:12:", "must be a mapping"),
+    ("{trials: 0}", ":3:12:", "at least 1"),
+    ("{task: digits, agent: tpee}", ":3:26:", "Did you mean `tpe`"),
+    ("{task: digits, agent: mine.py}", ":3:26:", "nothing there"),
+    ("{task: mine.py}", ":3:12:", "nothing there"),
+    ("{task: digits, controls: [no_mixr]}", ":3:26:", "Did you mean `no_mixer`"),
+    ("{task: digits, task_settings: {ptch: 2}}", ":3:42:", "Did you mean `patch`"),
+    ("{task: digits, set: {task.patch: 3}}", ":3:32:", "`patch`"),
+    ("{task: digits, agent: tpe, agent_settings: {startup: 3, startp: 2}}", ":3:67:", "Did you mean `agent.startup`"),
+    ("{task: digits, agent: tpe, agent_settings: {startup: soon}}", ":3:55:", "must be a whole number"),
+    ("{task: digits, agent: tpe, agent_settings: {startup: 0}}", ":3:55:", "must be at least 1"),
+]
+
+
+@pytest.mark.parametrize(("campaign", "place", "message"), MISTAKES)
+@pytest.mark.parametrize("command", [("run",), ("run", "--dry-run"), ("spaces", "check"), ("train",)])
+def test_a_mistake_in_the_campaign_of_a_space_has_its_place(call, tmp_path, command, campaign, place, message):
+    path = tmp_path / "wrong.yaml"
+    rest = TINY.partition("graph:")[2]
+    text = f"version: 1\n\ncampaign: {campaign}\ngraph:" + rest.split("campaign:")[0]
+    if command == ("train",):
+        text = text.replace("{choose: [tanh, relu, gelu, silu]}", "tanh").replace("{int: [1, 4]}", "2")
+    path.write_text(text)
+    words = call(command[0], *command[1:], str(path), code=2).stderr
+    assert f"wrong.yaml{place}" in words
+    assert message in words
+
+
+def test_the_campaigns_of_shipped_spaces_have_no_mistakes():
+    from archsearch import content
+    from archsearch.api import SearchSpace
+    from archsearch.campaign import mistakes
+
+    assert [str(m) for name in content.names("search_spaces") for m in mistakes.in_space(SearchSpace.read(name))] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "message"),
+    [
+        ("task: digit", 1, "Did you mean `digits`"),
+        ("training: 4", 1, "must be a mapping"),
+        ("agent: tpee", 1, "Did you mean `tpe`"),
+        ("{task: digits, task_settings: {ptch: 2}}", 32, "Did you mean `patch`"),
+    ],
+)
+def test_a_mistake_in_a_campaign_file_has_its_place(call, tiny, tmp_path, line, column, message):
+    path = tmp_path / "wrong.yaml"
+    text = f"{{space: {tiny},\n{line[1:]}" if line.startswith("{") else f"space: {tiny}\n{line}"
+    path.write_text(text)
+    words = call("run", str(path), code=2).stderr
+    assert f"wrong.yaml:2:{column - line.startswith('{')}:" in words
+    assert message in words
+
+
 def test_a_results_folder_that_cannot_be_made(call, tiny, tmp_path):
     file = tmp_path / "file"
     file.write_text("")
