@@ -43,7 +43,8 @@ class Outcome:
     """How an attempt ended.
 
     Args:
-        status: `done`, `failed` or `stopped`.
+        status: `done`, `failed` or `stopped`; `unstored` if what was trained could not be written, which is no fault of
+            the candidate.
         measurement: of one that is done.
         reason: of one that failed: `error`, `diverged`, `out_of_memory`, `timeout`, `killed` or `refused`.
         message: why, in a line; `trace`: the whole traceback.
@@ -83,7 +84,12 @@ class Attempt:
         if measurement.score is None:
             return Outcome("failed", reason="diverged", message="no copy has a finite loss")
         if self.job.save_weights:
-            runner.save_weights(self.job.save_weights)
+            try:
+                runner.save_weights(self.job.save_weights)
+            except (OSError, RuntimeError) as error:
+                if not _is_of_the_disk(error):
+                    raise
+                return Outcome("unstored", message=f"{self.job.save_weights} is not: {_said(error)}")
         return Outcome("done", measurement)
 
 
@@ -101,6 +107,18 @@ def load_runner(spec: str) -> type[Runner]:
         sys.modules[alias] = module
         found.loader.exec_module(module)
     return getattr(sys.modules[alias], name)  # type: ignore[no-any-return]
+
+
+_DISK: Final = ("iostream error", "inline_container", "PytorchStreamWriter", "Parent directory")
+"""What torch says instead of an `OSError` when a file cannot be written."""
+
+
+def _is_of_the_disk(error: BaseException) -> bool:
+    return isinstance(error, OSError) or any(word in f"{error} {error.__context__}" for word in _DISK)
+
+
+def _said(error: BaseException) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or f"torch could not write it ({error})"
 
 
 _MEMORY: Final = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")

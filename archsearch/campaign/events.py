@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from archsearch.errors import StoreError
 
-__all__ = ["FILE", "KINDS", "VERSION", "Event", "Writer", "read"]
+__all__ = ["FILE", "KINDS", "VERSION", "Event", "Writer", "read", "unwritable"]
 
 FILE: Final = "events.jsonl"
 VERSION: Final = 1
@@ -116,7 +116,7 @@ class Writer:
             os.ftruncate(self._fd, end)
             os.lseek(self._fd, end, os.SEEK_SET)
         except OSError as error:
-            raise _unwritable(self.path, error) from None
+            raise unwritable(self.path, error) from None
         self.size = end
 
     def append(self, kind: str, *, sync: bool = False, **fields: Any) -> dict[str, Any]:
@@ -135,7 +135,7 @@ class Writer:
             if sync:
                 os.fsync(self._fd)
         except OSError as error:
-            self._broken = _unwritable(self.path, error)
+            self._broken = unwritable(self.path, error)
             raise self._broken from None
         self.size += len(line)
         return event
@@ -148,7 +148,7 @@ class Writer:
         try:
             os.fsync(fd)
         except OSError as error:
-            raise _unwritable(self.path, error) from None
+            raise unwritable(self.path, error) from None
         finally:
             os.close(fd)
 
@@ -159,7 +159,8 @@ def _write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def _unwritable(path: Path, error: OSError) -> StoreError:
+def unwritable(path: Path, error: OSError) -> StoreError:
+    """What to raise when a file of a results folder cannot be written."""
     return StoreError(
         f"A results folder must be writable, but {path} is not: {error.strerror}. What is stored stays readable; "
         "`archsearch resume` goes on once the cause is gone."

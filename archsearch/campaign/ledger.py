@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from archsearch.campaign.record import CampaignRecord, CandidateRecord, ReportRecord
+from archsearch.campaign.record import CampaignRecord, CandidateRecord, ReportRecord, open_finals
 from archsearch.training.measurement import Measurement
 
 __all__ = ["Head", "Ledger"]
@@ -70,7 +70,8 @@ class Ledger:
         head = self.head
         status, message = head.ended or ("running", "")
         if not head.ended and not held:
-            status, message = "interrupted", "its driver ended before the campaign did"
+            told = ["its driver ended before the campaign did", open_finals(self.candidates.values())]
+            status, message = "interrupted", "; ".join(part for part in told if part)
         return CampaignRecord(
             name=head.name,
             path=path,
@@ -98,6 +99,9 @@ class Ledger:
         for key in list(head.running):
             self._ended_attempt(key, None)
             self._put(key.split("/")[0], status=self._status_without(key))
+        for c in list(self.candidates.values()):
+            if c.finalist and c.final is None and c.failure:
+                self._put(c.id, failure=None)  # the failure of its final, which is tried again
 
     def _candidate(self, e: Mapping[str, Any]) -> None:
         self.candidates[e["id"]] = CandidateRecord(

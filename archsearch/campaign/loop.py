@@ -24,10 +24,12 @@ from archsearch.agent import Agent, Proposal
 from archsearch.campaign.asking import AgentError, Answer, Asker, Settled
 from archsearch.campaign.attempt import Outcome
 from archsearch.campaign.config import CampaignConfig
+from archsearch.campaign.events import unwritable
 from archsearch.campaign.gate import Blueprint
 from archsearch.campaign.halving import Halving
-from archsearch.campaign.record import CandidateRecord
+from archsearch.campaign.record import CandidateRecord, open_finals
 from archsearch.campaign.store import Store
+from archsearch.errors import StoreError
 from archsearch.training.measurement import Job, Report
 
 __all__ = ["PATIENCE", "Campaign"]
@@ -183,11 +185,17 @@ class Campaign:
         """Takes note of how an attempt ended; on disk when this returns. A key that is not out is ignored.
 
         Raises:
-            StoreError: the event could not be written.
+            StoreError: the event, or the weights of the candidate, could not be written. The attempt then counts for
+                nothing, and a resume makes another.
         """
         running = self._running.pop(key, None)
         if running is None:
             return
+        if outcome.status == "unstored":
+            raise StoreError(
+                f"A results folder must be writable, but {outcome.message}. What is stored stays readable; "
+                "`archsearch resume` goes on once the cause is gone."
+            )
         about = {"id": running.id, "phase": running.phase, "key": key}
         if outcome.status == "done" and outcome.measurement is not None:
             self._store.append("measurement", sync=True, **about, measurement=outcome.measurement.to_dict())
@@ -323,7 +331,8 @@ class Campaign:
             self._end("done" if self._over == "trials" else self._over, self._message)
 
     def _end(self, status: str, message: str) -> None:
-        self._store.append("end", sync=True, status=status, message=message)
+        told = [message, open_finals(self.candidates.values())]
+        self._store.append("end", sync=True, status=status, message="; ".join(part for part in told if part))
 
     def _ranked(self) -> list[CandidateRecord]:
         """The searched candidates that are done, best first; ties by loss, then by age."""
@@ -388,8 +397,9 @@ class Campaign:
 
 
 def _keep_trace(folder: Path, trace: str) -> None:
-    """The traceback of a failure, for whoever looks; the event alone counts, so a full disk is no matter here."""
+    """The traceback of a failure, for whoever looks; raises `StoreError`."""
+    path = folder / "error.txt"
     try:
-        (folder / "error.txt").write_text(trace, encoding="utf-8")
-    except OSError:
-        return
+        path.write_text(trace, encoding="utf-8")
+    except OSError as error:
+        raise unwritable(path, error) from None

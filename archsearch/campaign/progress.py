@@ -82,6 +82,7 @@ def summary(desk: Campaign, metric: str) -> str:
     parts = [f"{ended}/{desk.config.trials} done"]
     if finals:
         parts.append(f"finals {sum(c.final is not None for c in finals)}/{len(finals)}")
+        parts += [f"{n} finals failed"] if (n := sum(c.final is None and c.failure is not None for c in finals)) else []
     if desk.running:
         parts.append(f"{len(desk.running)} running")
     parts += [f"{failed} failed"] * bool(failed)

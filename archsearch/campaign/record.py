@@ -8,7 +8,7 @@ architecture(record.path, best.id)
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from archsearch.training.measurement import Measurement
 if TYPE_CHECKING:
     from archsearch.graph.architecture import Architecture
 
-__all__ = ["CampaignRecord", "CandidateRecord", "ReportRecord", "architecture", "load"]
+__all__ = ["CampaignRecord", "CandidateRecord", "ReportRecord", "architecture", "load", "open_finals"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class CampaignRecord:
         status: `running` (a driver holds the folder), `interrupted` (it does not, and the campaign is not over: resume
             it), `done`, `time` (its time was over), `exhausted` (the space has no more candidates), `no_success`, or
             `error` (the agent raised).
-        message: what the end said beyond its status.
+        message: what the end said beyond its status, and which finals failed or are missing.
         candidates: controls and searched ones, in order of admission.
         refused, duplicates: how many proposals a gate turned away, and how many were known already.
         seconds: wall-clock of the driver, all its runs added up.
@@ -162,6 +162,19 @@ class CampaignRecord:
         if len(by_hash) == 1:
             return by_hash[0]
         raise UnknownNameError("candidate", id, [c.id for c in self.candidates])
+
+
+def open_finals(candidates: Iterable[CandidateRecord]) -> str:
+    """Which finalists have no result, and why: `finals: 1 of 4 failed: 7 timeout (no report for 9 s)`; often empty."""
+    finalists = [c for c in candidates if c.finalist]
+    failed = [f"{c.id} {c.failure[0]} ({c.failure[1]})" for c in finalists if c.final is None and c.failure]
+    missing = [c.id for c in finalists if c.final is None and not c.failure]
+    parts = [
+        f"{len(found)} of {len(finalists)} {what}: {', '.join(found)}"
+        for what, found in (("failed", failed), ("missing", missing))
+        if found
+    ]
+    return f"finals: {'; '.join(parts)}" if parts else ""
 
 
 def load(path: Path | str) -> CampaignRecord:

@@ -83,7 +83,9 @@ def run(
 
 
 def resume(path: Path | str, *, runner: str = TRAINER, progress: bool = True) -> CampaignRecord:
-    """Goes on with a campaign whose driver ended before it did. One that is over is returned as it is.
+    """Goes on with a campaign whose driver ended before it did, or of which finals failed: those are tried again.
+
+    One that is over and has all its finals is returned as it is.
 
     Raises:
         StoreError: the folder holds no campaign, another driver holds it, or it cannot be written.
@@ -92,7 +94,7 @@ def resume(path: Path | str, *, runner: str = TRAINER, progress: bool = True) ->
     from archsearch.tasks.registry import make as make_task
 
     before = record.load(path)
-    if before.status in OVER:
+    if before.status in OVER and not record.open_finals(before.candidates):
         return before
     with Store.open(Path(path)) as store:
         config = CampaignConfig.from_dict(before.config)

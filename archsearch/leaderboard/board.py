@@ -88,7 +88,7 @@ def _board(records: Sequence[CampaignRecord]) -> Board:
         ceiling=task.get("ceiling"),
         status=tuple(r.status for r in records),
         rows=tuple(rows),
-        banners=tuple(_banners(rows, bool(task["maximize"]))),
+        banners=(*_finals_banners(records), *_banners(rows, bool(task["maximize"]))),
     )
 
 
@@ -121,6 +121,14 @@ def _banners(rows: Sequence[Row], maximize: bool) -> list[str]:
     if not any(r["place"] for r in rows if r["role"] == "search"):
         found.append("No candidate has a score yet.")
     return [b for b in found if b]
+
+
+def _finals_banners(records: Sequence[CampaignRecord]) -> list[str]:
+    """Finalists that stand below with their search score, since their final failed or was never run."""
+    from archsearch.campaign.record import open_finals
+
+    told = [(r.name, open_finals(r.candidates)) for r in records if r.status != "running"]
+    return [f"{name}, {text}. Try them with: archsearch resume {name}" for name, text in told if text]
 
 
 def _size_banner(rows: Sequence[Row], maximize: bool) -> str | None:

@@ -1,5 +1,6 @@
 """The desk: what is proposed when, what is trained, what counts, how it ends."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -230,3 +231,18 @@ def test_what_does_not_belong_to_a_running_attempt_is_ignored(tmp_path):
         desk.finish("9/search/1", Outcome("failed", reason="error", message="late"))
         work(desk)
     assert load(tmp_path / "c").status == "done"
+
+
+def test_a_final_that_fails_is_told_at_the_end(tmp_path):
+    record = finished(tmp_path / "c", Scripted(points(5, 6, do="final_raise")), config(trials=2))
+    assert record.message == "finals: 2 of 3 failed: 1 error (ValueError: boom), 2 error (ValueError: boom)"
+    assert json.loads((tmp_path / "c/events.jsonl").read_text().splitlines()[-1])["message"] == record.message
+
+
+def test_a_final_that_was_cut_off_is_told(tmp_path):
+    store, desk = campaign(tmp_path / "c", Scripted(points(5, 6)), config(trials=2))
+    with store:
+        work(desk, workers=1, most=4, drain=True)
+    record = load(tmp_path / "c")
+    assert record.status == "interrupted"
+    assert record.message == "its driver ended before the campaign did; finals: 2 of 3 missing: 1, 2"

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from archsearch.campaign.attempt import load_runner
 from archsearch.campaign.config import CampaignConfig, Finals, resolve
 from archsearch.campaign.controls import blueprints
 from archsearch.campaign.record import architecture, load
 from archsearch.campaign.run import resume, run
-from archsearch.errors import ConfigError, StoreError, UnknownNameError
+from archsearch.errors import CandidateError, ConfigError, StoreError, UnknownNameError
 from archsearch.training.measurement import TrainingSettings
 from tests.campaign import fakes
 
@@ -172,3 +173,26 @@ def test_settings_reach_the_job(tmp_path, monkeypatch):
         ("validation", 1, 60_000),
         ("test", 4, 70_000),
     }
+
+
+def test_a_resume_tries_failed_finals_again(tmp_path, monkeypatch):
+    fails = [True]
+
+    def advance(self, real=fakes.FakeTrainer.advance):
+        if fails[0] and self.job.split == "test" and self.job.key.startswith("1/"):
+            raise CandidateError("timeout", "no report for 9 s")
+        return real(self)
+
+    monkeypatch.setattr(load_runner(RUNNER), "advance", advance)
+    record = go(tmp_path, config(trials=2))
+    assert record.status == "done"
+    assert record.message == "finals: 1 of 4 failed: 1 timeout (no report for 9 s)"
+    again = resume(record.path, runner=RUNNER, progress=False)
+    assert again.message == record.message, "it failed once more"
+    fails[0] = False
+    mended = resume(record.path, runner=RUNNER, progress=False)
+    assert (mended.status, mended.message) == ("done", "")
+    assert mended.candidate("1").final is not None
+    assert mended.candidate("1").failure is None
+    assert mended.candidate("1").attempts == 4  # a search and three finals
+    assert mended.candidate("2").attempts == 2

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from archsearch.campaign import events, index
+from archsearch.campaign.attempt import load_runner
 from archsearch.campaign.record import CandidateRecord, architecture, load
 from archsearch.campaign.store import Store, free_name, reindex
 from archsearch.errors import ConfigError, StoreError, UnknownNameError
@@ -266,3 +267,42 @@ def test_a_thousand_candidates_load(tmp_path):
                 store.append("report", key=key, step=step, score=0.5, loss=0.5, seconds=1.0)
             store.append("measurement", id=name, phase="search", key=key, measurement=found)
     assert len(load(tmp_path / "c").candidates) == 1001
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        OSError(errno.EROFS, os.strerror(errno.EROFS)),
+        RuntimeError("basic_ios::clear: iostream error"),
+    ],
+)
+def test_weights_that_cannot_be_written_end_the_run_and_are_written_by_a_resume(tmp_path, monkeypatch, error):
+    from archsearch.campaign.executors import inline
+
+    def full(self, path):
+        raise error
+
+    runner = load_runner(RUNNER)
+    monkeypatch.setattr(runner, "save_weights", full)
+    store, desk = campaign(tmp_path / "c", Wandering(), config(trials=4))
+    with store, pytest.raises(StoreError, match=r"must be writable, but .*weights\.pt is not: .*resume"):
+        inline.run(desk, runner=RUNNER)
+    monkeypatch.undo()
+    assert load(tmp_path / "c").status == "interrupted"
+    assert not [c for c in load(tmp_path / "c").candidates if c.finalist and c.failure]
+    store, desk = campaign(tmp_path / "c", Wandering(), config(trials=4))
+    with store:
+        work(desk)
+    assert all(c.final for c in load(tmp_path / "c").candidates if c.finalist)
+
+
+def test_a_trace_that_cannot_be_written_ends_the_run(tmp_path, monkeypatch):
+    def full(self, *_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store, desk = campaign(tmp_path / "c", Scripted([{"x": 1, "do": "raise"}]), config(trials=1))
+    monkeypatch.setattr(Path, "write_text", full)
+    with store, pytest.raises(StoreError, match=r"error\.txt is not: No space left"):
+        work(desk)
+    assert load(tmp_path / "c").candidate("1").failure is None
