@@ -12,7 +12,9 @@ from torch import Tensor
 from archsearch.build.forms import mask
 from archsearch.graph.architecture import Source
 from archsearch.graph.types import ValueType
+from archsearch.kernels.linear import linear
 from archsearch.ops.base import Context, Op
+from archsearch.ops.perceptron import Linear
 
 __all__ = ["Call", "Cell", "Edge", "Every", "Loop", "Plan", "Shift"]
 
@@ -112,7 +114,7 @@ class Loop:
     """A component with a delayed cycle: its cells in order, a step after the other.
 
     Sequences are split with `unbind` before the loop: `x[:, t]` inside it would cost a full-size gradient a step. Masks
-    of `dropout` are drawn before it, all steps at once, as a scan draws them.
+    of `dropout` are drawn before it, all steps at once, as a scan draws them. Linear maps of one value are one product.
     """
 
     cells: tuple[Cell, ...]
@@ -131,11 +133,18 @@ class Loop:
         states = [cell.op.start(cell.weights, clock.shape[1], *cell.inputs) for cell in self.cells]
         masks = [mask(cell.op, clock, cell.outputs[0].shape, ctx) for cell in self.cells]
         drops = [m.unbind(2) if isinstance(m, Tensor) else None for m in masks]
+        groups = [_Linears(self.cells, group) for group in _together(self.cells)]
+        leads = {group.members[0]: group for group in groups}
+        ready: dict[int, Tensor] = {}  # of this step, from linear maps that were computed with others
         for t in range(clock.shape[2]):
             for c, cell in enumerate(self.cells):
                 xs = [self._read(e, t, outside, past, before) for e in cell.edges]
                 drop = drops[c]
-                if drop is None:
+                if c in leads:
+                    ready.update(leads[c].run(xs[0]))
+                if c in ready:
+                    y = ready.pop(c)
+                elif drop is None:
                     y, states[c] = cell.op.step(cell.weights, states[c], *xs, ctx=ctx)
                 else:
                     y = xs[0] * drop[t]
@@ -162,6 +171,30 @@ class Loop:
             first(start, clock.new_zeros(()).expand(*shape, *kind.shape))
             for start, kind in zip(cell.start, cell.outputs, strict=True)
         ]
+
+
+def _together(cells: tuple[Cell, ...]) -> list[list[int]]:
+    """Groups of linear maps that read the same value, with a bias or without; only groups of several."""
+    groups: dict[Any, list[int]] = {}
+    for c, cell in enumerate(cells):
+        if type(cell.op) is Linear:
+            groups.setdefault((cell.edges, cell.op.bias), []).append(c)
+    return [members for members in groups.values() if len(members) > 1]
+
+
+class _Linears:
+    """Linear maps of one value as one product, their weights stacked."""
+
+    def __init__(self, cells: tuple[Cell, ...], members: list[int]) -> None:
+        self.members = members
+        self.widths = [cells[c].outputs[0].width for c in members]
+        weights = [cells[c].weights for c in members]
+        self.weight = torch.cat([w["weight"] for w in weights], 1)
+        self.bias = torch.cat([w["bias"] for w in weights], 1) if "bias" in weights[0] else None
+
+    def run(self, x: Tensor) -> dict[int, Tensor]:
+        """Their values, by cell."""
+        return dict(zip(self.members, linear(x, self.weight, self.bias).split(self.widths, -1), strict=True))
 
 
 @dataclass(slots=True)

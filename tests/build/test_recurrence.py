@@ -18,6 +18,7 @@ from archsearch.tasks.base import InputKind, OutputKind
 from tests.build.graphs import graph
 from tests.build.random_graphs import graphs
 from tests.graph.test_recurrence import MIN_GRU, ring
+from tests.ops.contract import close
 
 KINDS = InputKind("tokens", 3), OutputKind("steps", 3)
 SCALED = {
@@ -97,6 +98,27 @@ def test_a_cycle_that_scans_equals_its_loop(name: str, time: int, start: str) ->
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
-@given(graphs(), st.sampled_from([1, 2, 3, 7, 12]))
+@given(graphs() | graphs(mixers=True, matrices=True, rates=True), st.sampled_from([1, 2, 3, 7, 12]))
 def test_random_graphs_equal_their_loops(a: Architecture, time: int) -> None:
     both(a, time)
+
+
+def test_linear_maps_of_one_value_are_one_product_in_a_loop() -> None:
+    nodes = {
+        "u": ("linear", {"bias": False}, "h[t-1]"),
+        "v": ("linear", {"bias": False, "width": 3}, "h[t-1]"),
+        "w": ("linear", {}, "h[t-1]"),
+        "wide": ("concat", {}, ("v", "w")),
+        "back": ("linear", {"width": 6}, "wide"),
+        "all": ("add", {}, ("in", "u", "back")),
+        "h": ("tanh", {}, "all"),
+    }
+    model = moved(graph(6, nodes, known={"h": 6}, out="h"), torch.float64, loops=False)
+    x, p = torch.randn(2, 3, 7, 6, dtype=torch.float64), dict(model.graph.named_parameters())
+    h, states = torch.zeros(2, 3, 6, dtype=torch.float64), []
+    for x_t in x.unbind(2):
+        v, w = h @ p["v.weight"].mT, h @ p["w.weight"].mT + p["w.bias"][:, None]
+        back = torch.cat([v, w], -1) @ p["back.weight"].mT + p["back.bias"][:, None]
+        h = torch.tanh(x_t + h @ p["u.weight"].mT + back)
+        states.append(h)
+    close(model._plan.run({"in": x}, Context()), torch.stack(states, 2), "states", 1e-12)
