@@ -56,7 +56,11 @@ def leaderboard(
     if not as_json and form == "table":
         for record in records:
             note(describe(record))
-    found = [select(b, where=where, sort=sort, pareto=pareto) for b in boards(records)]
+    whole = boards(records)
+    found = [select(b, where=where, sort=sort, pareto=pareto) for b in whole]
+    if not any(b.rows for b in found) and any(b.rows for b in whole):
+        asked = " and ".join([f"`{where}`"] * bool(where) + ["`--pareto`"] * pareto)
+        note(f"No row meets {asked}; without it there are {sum(len(b.rows) for b in whole)}.")
     print_board(found, "json" if as_json else form, chosen, top)
 
 

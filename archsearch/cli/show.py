@@ -10,7 +10,7 @@ import click
 
 from archsearch.cli.common import as_json, print_json, print_pairs, results, table
 from archsearch.leaderboard import FIELDS, Row, boards, folders
-from archsearch.leaderboard.text import cell
+from archsearch.leaderboard.text import cell, interval, solved
 
 if TYPE_CHECKING:
     from archsearch.campaign.record import CampaignRecord, CandidateRecord
@@ -47,8 +47,8 @@ def show(name: str, id: str, as_json: bool, results: Path) -> None:
     click.echo("\n" + draw(graph).rstrip("\n"))
     _print_decisions(found)
     _print_costs(row, found)
-    _print_result("Search", found.search, found.reports)
-    _print_result("Finals", found.final, ())
+    _print_result("Search", record.task["metric"], found.search, found.reports)
+    _print_result("Finals", record.task["metric"], found.final, ())
     if found.failure:
         _print_failure(record, found)
 
@@ -122,7 +122,7 @@ def _print_costs(row: Row, c: CandidateRecord) -> None:
     print_pairs([*figures[: len(names)], ("decoding", decoding), *figures[len(names) :]], indent="  ")
 
 
-def _print_result(title: str, m: Measurement | None, reports: Sequence[Any]) -> None:
+def _print_result(title: str, metric: str, m: Measurement | None, reports: Sequence[Any]) -> None:
     if m is None and not reports:
         return
     click.echo(f"\n{title}")
@@ -131,12 +131,9 @@ def _print_result(title: str, m: Measurement | None, reports: Sequence[Any]) -> 
         print_pairs([("curve", points)], indent="  ")
     if m is None:
         return
-    interval = (
-        f"{m.score_low:.3f} to {m.score_high:.3f}" if m.score_low is not None and m.score_high is not None else None
-    )
     score = None if m.score is None else f"{m.score:.4f} on {m.fidelity.split}"
-    pairs = [("score", score), ("95 % interval", interval), ("learning rate", m.learning_rate), ("steps", m.steps)]
-    print_pairs(pairs, indent="  ")
+    pairs = [("score", score), ("95 % interval", interval(m.score_low, m.score_high, metric)), ("solved by", solved(m))]
+    print_pairs([*pairs, ("learning rate", m.learning_rate), ("steps", m.steps)], indent="  ")
     head = ("  seed", "rate", "status", "validation", "loss", "test", "solved at")
     table([_copy(c) for c in m.copies], head=head)
 

@@ -38,6 +38,7 @@ def train(
     from archsearch.api import SearchSpace
     from archsearch.graph.decoding import decoding
     from archsearch.graph.line import one_line
+    from archsearch.tasks.registry import task_class
     from archsearch.training import trainer
 
     space = SearchSpace.read(architecture)
@@ -55,7 +56,7 @@ def train(
         about = {"architecture": one_line(graph), "decoding": {**asdict(keeps), "constant": keeps.is_constant}}
         print_json({**about, "graph": graph.to_dict(), **measured.to_dict()})
     else:
-        _print(measured, keeps)
+        _print(measured, keeps, task_class(config.task).metric)
 
 
 def _config(
@@ -115,12 +116,14 @@ def _say(report: Any) -> bool:
     return True
 
 
-def _print(m: Measurement, keeps: Decoding) -> None:
-    from archsearch.leaderboard.text import short_bytes, short_count
+def _print(m: Measurement, keeps: Decoding, metric: str) -> None:
+    from archsearch.leaderboard.text import interval, short_bytes, short_count, solved
 
-    interval = f" ({m.score_low:.4f} to {m.score_high:.4f})" if m.score_low is not None else ""
+    ends = interval(m.score_low, m.score_high, metric, places=4)
+    over_seeds = f" (95 % over seeds: {ends})" if ends else ""
     pairs: list[tuple[str, Any]] = [
-        ("score", f"{m.score:.4f}{interval} on {m.fidelity.split}"),
+        ("score", f"{m.score:.4f}{over_seeds} on {m.fidelity.split}"),
+        ("solved by", solved(m)),
         ("loss", None if m.validation_loss is None else f"{m.validation_loss:.4f}"),
         ("learning rate", m.learning_rate),
         ("steps", m.steps),

@@ -119,7 +119,12 @@ def _heading(section: str, fidelity: str | None, *, hash: bool) -> str:
 def _banners(rows: Sequence[Row], maximize: bool) -> list[str]:
     found = [_size_banner(rows, maximize), _device_banner(rows), _diverged_banner(rows)]
     if not any(r["place"] for r in rows if r["role"] == "search"):
-        found.append("No candidate has a score yet.")
+        trained = any(r["score"] is not None for r in rows if r["role"] == "search")
+        found.append(
+            "No candidate is ranked: none was trained to its end. Scores are the last before it stopped."
+            if trained
+            else "No candidate has a score yet."
+        )
     return [b for b in found if b]
 
 

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 from archsearch.leaderboard.board import Board, sections
 from archsearch.leaderboard.fields import FIELDS, Row
-from archsearch.leaderboard.text import cell, columns_of
+from archsearch.leaderboard.text import cell, columns_of, legend
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,6 +24,8 @@ WIDE = 400
 GAP = 2
 FOLDS = ("architecture", "failure", "decisions", "reason")
 FOLDED = 32
+CUT = 60
+"""Characters of a failure that a table shows; `archsearch show`, JSON and CSV have all of it."""
 EXPENDABLE = (
     "seeds",
     "solved_at",
@@ -93,6 +95,7 @@ def print_tables(
     stream = file or sys.stdout
     console = Console(file=stream, width=None if stream.isatty() else WIDE, highlight=False)
     left_out: list[str] = []
+    shown: dict[str, None] = {}
     for board in boards:
         console.print(Text(_title(board, len(boards)), style="bold"))
         for banner in board.banners:
@@ -100,10 +103,14 @@ def print_tables(
         for heading, rows in sections(board.rows):
             names = _names(board, rows, columns)
             fitting = names if columns else fit(rows, names, console.width)
+            shown |= dict.fromkeys(fitting)
             left_out += [n for n in names if n not in fitting and n not in left_out]
             console.print(Text(f"\n{heading}", style="cyan"))
             console.print(_table(rows, fitting))
     console.print()
+    signs = legend([r for b in boards for r in b.rows], list(shown))
+    if signs:
+        console.print(Text(signs, style="dim"))
     if left_out:
         console.print(Text(f"Too narrow for {', '.join(left_out)}: --columns chooses.", style="dim"))
     if hidden:
@@ -113,13 +120,18 @@ def print_tables(
 def fit(rows: Sequence[Row], names: Sequence[str], width: int) -> list[str]:
     """As many of the columns as fit into `width` characters; long texts may be folded to `FOLDED`."""
     kept = list(names)
-    widths = {n: max(len(FIELDS[n].title), *(len(cell(r, n)) for r in rows)) for n in names}
+    widths = {n: max(len(FIELDS[n].title), *(len(_short(r, n)) for r in rows)) for n in names}
     widths |= {n: min(widths[n], FOLDED) for n in names if n in FOLDS}
     for name in EXPENDABLE:
         if sum(widths[n] + GAP for n in kept) - GAP <= width:
             break
         kept = [n for n in kept if n != name]
     return kept
+
+
+def _short(row: Row, name: str) -> str:
+    text = cell(row, name)
+    return text if name != "failure" or len(text) <= CUT else text[: CUT - 1].rstrip() + "…"
 
 
 def _title(board: Board, count: int) -> str:
@@ -144,7 +156,7 @@ def _table(rows: Sequence[Row], names: Sequence[str]) -> Table:
         table.add_column(FIELDS[name].title, justify=side, no_wrap=not folds, overflow="fold", min_width=least)
     for row in rows:
         style = "dim" if row["role"] == "control" or row["section"] == "unfinished" else ""
-        table.add_row(*(Text(cell(row, n), style=style) for n in names))
+        table.add_row(*(Text(_short(row, n), style=style) for n in names))
     return table
 
 

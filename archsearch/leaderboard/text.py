@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from archsearch.leaderboard.fields import FIELDS, Row
 
-__all__ = ["cell", "columns_of", "short_bytes", "short_count"]
+if TYPE_CHECKING:
+    from archsearch.training.measurement import Measurement
+
+__all__ = ["cell", "columns_of", "interval", "legend", "short_bytes", "short_count", "solved"]
 
 _SIZE = ("body_params", "flops_per_token", "state_bytes", "pareto")
 _COLUMNS = {
@@ -44,6 +47,37 @@ def cell(row: Row, name: str) -> str:
                 f" ({row['solved']}/{row['seeds']})" if row["solved"] < row["seeds"] else ""
             )
     return _value(row[name], FIELDS[name].kind)
+
+
+def interval(low: float | None, high: float | None, metric: str, places: int = 3) -> str:
+    """`0.120 to 0.590`, within what the metric can be; empty if it is unknown.
+
+    A t interval is an approximation that knows no bounds: with two seeds that disagree it reaches beyond 0 and 1.
+    """
+    if low is None or high is None:
+        return ""
+    if "accuracy" in metric:
+        low, high = max(low, 0.0), min(high, 1.0)
+    return f"{low:.{places}f} to {high:.{places}f}"
+
+
+def solved(m: Measurement) -> str | None:
+    """`1 of 2 seeds`: the share of those at the chosen learning rate that solved the task; `None` if none did."""
+    copies = [c for c in m.copies if c.learning_rate == m.learning_rate]
+    count = sum(c.solved_at is not None for c in copies)
+    return f"{count} of {len(copies)} seed{'s' * (len(copies) != 1)}" if count else None
+
+
+def legend(rows: Sequence[Row], names: Sequence[str]) -> str:
+    """One line on the signs that a table of these rows and columns shows; empty if it shows none."""
+    shown = {n: [cell(r, n) for r in rows] for n in names}
+    parts = [
+        ("± 95 % interval over seeds", any("±" in c for c in shown.get("score", ()))),
+        ("~ an estimate, from one seed", any(c.startswith("~") for c in shown.get("rank", ()))),
+        ("shrink: how much worse the final is than the search", any(shown.get("shrinkage", ()))),
+        ("pareto 1: the front of score and FLOPs a token, within its section", any(shown.get("pareto", ()))),
+    ]
+    return " · ".join(text for text, is_shown in parts if is_shown)
 
 
 def _rank(row: Row) -> str:

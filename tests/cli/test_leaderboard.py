@@ -107,3 +107,10 @@ def test_damaged_events(call, campaign):
     lines = (campaign / "events.jsonl").read_text().splitlines()
     (campaign / "events.jsonl").write_text("\n".join([lines[0], "{damaged", *lines[1:]]) + "\n")
     assert "is damaged" in call("leaderboard", "first", code=2).stderr
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_no_row_is_said_to_be_none(call, campaign, form):
+    result = call("leaderboard", "first", "--where", "score > 2", "--format", form)
+    assert "No row meets `score > 2`; without it there are 5." in result.stderr
+    assert "No row" not in call("leaderboard", "first", "--where", "score > 0.1").stderr

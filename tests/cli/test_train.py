@@ -70,3 +70,15 @@ def test_a_candidate_that_cannot_be_trained_exits_1(call, point, monkeypatch):
 
     monkeypatch.setattr(trainer, "run", broken)
     assert "all copies diverged" in call("train", point, *QUICK, code=1).stderr
+
+
+def test_an_interval_of_seeds_that_disagree_stays_an_accuracy(call, point, monkeypatch):
+    from dataclasses import replace
+
+    from archsearch.training import trainer
+
+    real = trainer.run
+    monkeypatch.setattr(
+        trainer, "run", lambda job, say: replace(real(job, say), score=0.1265, score_low=-0.33, score_high=0.59)
+    )
+    assert "0.1265 (95 % over seeds: 0.0000 to 0.5900)" in call("train", point, *QUICK, "--seeds", "2").stdout

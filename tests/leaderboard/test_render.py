@@ -7,7 +7,7 @@ import pytest
 
 from archsearch.leaderboard import FIELDS, boards
 from archsearch.leaderboard.render import csv_text, json_text, markdown_text, print_tables
-from archsearch.leaderboard.text import short_bytes, short_count
+from archsearch.leaderboard.text import interval, legend, short_bytes, short_count, solved
 
 
 def printed(found, columns=None, **more):
@@ -103,3 +103,41 @@ def test_counts_in_a_few_characters(n, text):
 )
 def test_bytes_in_a_few_characters(n, text):
     assert short_bytes(n) == text
+
+
+def test_an_interval_stays_within_what_an_accuracy_can_be():
+    assert interval(-0.33, 0.59, "accuracy") == "0.000 to 0.590"
+    assert interval(0.9, 1.1, "masked_accuracy", 4) == "0.9000 to 1.0000"
+    assert interval(0.9, 1.1, "bits_per_byte") == "0.900 to 1.100"
+    assert interval(None, None, "accuracy") == ""
+
+
+def test_the_share_of_seeds_that_solved_the_task(make):
+    assert solved(make.measurement([0.995, 0.1])) == "1 of 2 seeds"
+    assert solved(make.measurement([0.2, 0.1])) is None
+
+
+def test_a_table_cuts_a_long_failure_and_json_does_not(make):
+    words = "diverged, " + "the loss is no number any more, " * 8
+    found = boards([make.campaign(make.candidate(1, status="failed", failure=("diverged", words)))])
+    text = printed(found)
+    assert "…" in text
+    assert max(map(len, text.splitlines())) < 140
+    assert json.loads(json_text(found))["boards"][0]["rows"][0]["failure"] == f"diverged: {words}"
+
+
+def test_the_legend_explains_what_is_shown_and_nothing_else(usual, make):
+    text = printed(boards([usual])).replace("\n", " ")
+    for part in ("± 95 % interval", "~ an estimate, from one seed", "pareto 1: the front", "worse the final is"):
+        assert text.count(part) == 1
+    assert "±" not in printed(boards([make.campaign(make.candidate(1, [0.5]))]))
+    assert "pareto" not in printed(boards([usual]), ["id", "score"])
+    assert legend([], ["id", "score"]) == ""
+
+
+def test_scores_of_candidates_that_all_stopped_are_not_called_missing(make):
+    stopped = make.candidate(1, status="failed", failure=("diverged", "in step 300"), last=(200, 0.7))
+    text = printed(boards([make.campaign(stopped)]))
+    assert "none was trained to its end" in text
+    assert "0.700" in text
+    assert "No candidate has a score yet" in printed(boards([make.campaign(make.candidate(1))]))
