@@ -86,11 +86,12 @@ def _finish(record: CampaignRecord, as_json: bool) -> None:
 
 def _dry_run(config: CampaignConfig, space: SearchSpace, as_json: bool) -> None:
     """Checks space, task, agent and controls as a run would, and says what it would do."""
-    from archsearch.campaign import agents, controls
+    from archsearch.campaign import agents, controls, environment
     from archsearch.campaign.run import _check_causal
     from archsearch.graph.line import one_line
     from archsearch.tasks.registry import make
 
+    environment.check_device(config)
     report = space.check(seed=config.seed)
     if not report.ok:
         raise report.mistakes[0]
@@ -106,4 +107,4 @@ def _dry_run(config: CampaignConfig, space: SearchSpace, as_json: bool) -> None:
     click.echo(config.to_yaml().rstrip("\n"))
     for title, lines in (("Controls", [f"{n}: {line}" for n, line in beside.items()]), ("Some samples", samples)):
         click.echo("\n".join([f"\n# {title}", *(f"#   {line}" for line in lines)]))
-    note(f"{space.path} is sound: {report.walks} combinations walked. Nothing was trained.")
+    note(f"{space.path} is sound: {report.combinations} of its combinations walked. Nothing was trained.")

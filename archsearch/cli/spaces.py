@@ -71,11 +71,23 @@ def check(space: str, samples: int | None, seed: int, as_json: bool) -> None:
 def _print_report(path: str, report: CheckReport) -> None:
     for mistake in report.mistakes:
         note(f"Error: {mistake}")
-    missed = report.alternatives - report.covered
-    said = f"{len(report.mistakes)} mistakes" if report.mistakes else "no mistake"
-    click.echo(f"{path}: {said} in {report.walks} combinations, {report.refused} of them refused by require or match.")
+    missed, met, refused = report.alternatives - report.covered, report.combinations, report.combinations_refused
+    said = _count(len(report.mistakes), "mistake") if report.mistakes else "no mistake"
+    click.echo(f"{path}: {said}; {_count(met, 'different combination')} walked.")
+    if refused and refused < met:
+        click.echo(
+            f"{refused} of them {'was' if refused == 1 else 'were'} refused: by `match`, where no width gives the size, "
+            "or by `require`. This is normal: an agent draws again."
+        )
     if missed:
-        click.echo(f"{missed} of {report.alternatives} alternatives are in no architecture that is not refused.")
+        click.echo(
+            f"{missed} of {_count(report.alternatives, 'alternative')} {'is' if missed == 1 else 'are'} in no "
+            "architecture that is not refused."
+        )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 @spaces.command()

@@ -33,8 +33,9 @@ class CheckReport:
 
     Args:
         mistakes: one for each place and rule, in the order of the file.
-        walks: combinations that were walked; refused: how many of them missed `require` or `match`.
+        walks: how often the space was walked; refused: how many of the walks missed `require` or `match`.
         alternatives: of all choices, with both ends standing for a range; covered: how many a walk reached.
+        combinations: how many different ones the walks met; combinations_refused: how many of these were refused.
     """
 
     mistakes: tuple[FileError, ...]
@@ -42,6 +43,8 @@ class CheckReport:
     refused: int
     alternatives: int
     covered: int
+    combinations: int
+    combinations_refused: int
 
     @property
     def ok(self) -> bool:
@@ -61,6 +64,7 @@ class _Check:
         self.walks = self.passed = self.refused = 0
         self.last_refusal: RuleError | None = None
         self.covered: set[tuple[str, str]] = set()
+        self.met: dict[tuple[tuple[str, str], ...], bool] = {}  # each combination, and whether it was refused
 
     def run(self, samples: int, rng: random.Random) -> CheckReport:
         choices = self.space.choices()
@@ -75,7 +79,8 @@ class _Check:
             self.mistakes[error.path, error.line, error.rule] = error
         found = sorted(self.mistakes.values(), key=lambda e: (e.path, e.line or 0, e.column or 0))
         covered = sum((c.path, repr(p)) in self.covered for c, p in pairs)
-        return CheckReport(tuple(found), self.walks, self.refused, len(pairs), covered)
+        met, refused = len(self.met), sum(self.met.values())
+        return CheckReport(tuple(found), self.walks, self.refused, len(pairs), covered, met, refused)
 
     def _together(self, pairs: list[tuple[OpenChoice, Any]]) -> list[tuple[OpenChoice, Any]]:
         """Walks with as many alternatives at once as fit together; gives those that failed in company."""
@@ -110,12 +115,15 @@ class _Check:
         except RuleError as error:
             self.refused += 1
             self.last_refusal = error
+            self.met[tuple(made)] = True
         except FileError as error:
             self.mistakes.setdefault((error.path, error.line, error.column, error.rule), error)
             self.covered.update(made)
+            self.met[tuple(made)] = False
             return False
         else:
             self.passed += 1
+            self.met[tuple(made)] = False
         self.covered.update(made)
         return True
 
