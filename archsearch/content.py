@@ -14,13 +14,13 @@ from typing import Final, Literal
 
 from archsearch.errors import ConfigError, UnknownNameError
 
-__all__ = ["Kind", "block_files", "control_files", "find", "folder", "is_path", "names"]
+__all__ = ["Kind", "block_files", "control_files", "file_hint", "find", "folder", "is_path", "names"]
 
 Kind = Literal["agents", "search_spaces"]
 
 PACKAGE: Final = Path(__file__).resolve().parent
 SUFFIXES: Final[dict[str, str]] = {"agents": ".py", "search_spaces": ".yaml"}
-WORDS: Final[dict[str, str]] = {"agents": "agent", "search_spaces": "search space"}
+WORDS: Final[dict[str, str]] = {"agents": "an agent", "search_spaces": "a search space"}
 
 
 def folder(kind: Kind) -> Path:
@@ -58,12 +58,19 @@ def find(kind: Kind, name_or_path: str | Path) -> Path:
         path = Path(name_or_path).expanduser()
         if not path.is_file():
             found = "a folder" if path.is_dir() else "nothing there"
-            raise ConfigError(f"The path of a {WORDS[kind]} must lead to a file, but got `{name_or_path}`: {found}.")
+            raise ConfigError(f"The path of {WORDS[kind]} must lead to a file, but got `{name_or_path}`: {found}.")
         return path
     shipped = names(kind)
     if str(name_or_path) not in shipped:
-        raise UnknownNameError(WORDS[kind], str(name_or_path), shipped)
+        name = str(name_or_path)
+        raise UnknownNameError(WORDS[kind].partition(" ")[2], name, shipped, hint=file_hint(name, SUFFIXES[kind]))
     return shipped[str(name_or_path)]
+
+
+def file_hint(name: str, suffix: str) -> str:
+    """What to write for a file that lies here and was meant by its bare name; empty if there is none."""
+    file = f"{name}{suffix}"
+    return f"A file is named by its path: `.{os.sep}{file}`." if name and Path(file).is_file() else ""
 
 
 def is_path(text: str | Path) -> bool:

@@ -49,11 +49,27 @@ def test_a_path_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert content.find("search_spaces", "hybrid") == CHECKOUT / "search_spaces" / "hybrid.yaml"
 
 
+def test_a_file_that_lies_here_is_hinted_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from archsearch.tasks.registry import task_class
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.yaml", "mine.py", "parity.py"):
+        (tmp_path / name).touch()
+    with pytest.raises(UnknownNameError, match=r"Unknown search space `mine`\. A file .*`\./mine\.yaml`\. Available"):
+        content.find("search_spaces", "mine")
+    with pytest.raises(UnknownNameError, match=r"Unknown agent `mine`.*`\./mine\.py`"):
+        content.find("agents", "mine")
+    with pytest.raises(UnknownNameError, match=r"Unknown task `parity`.*`\./parity\.py`"):
+        task_class("parity")
+    with pytest.raises(UnknownNameError, match=r"^((?!file).)*$"):
+        task_class("elsewhere")
+
+
 def test_a_missing_path_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"search space must lead to a file, but got .*mine\.yaml.*nothing there"):
         content.find("search_spaces", tmp_path / "mine.yaml")
     (tmp_path / "folder.py").mkdir()
-    with pytest.raises(ConfigError, match=r"agent must lead to a file, but got .*: a folder"):
+    with pytest.raises(ConfigError, match=r"The path of an agent must lead to a file, but got .*: a folder"):
         content.find("agents", str(tmp_path / "folder.py"))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
 import click
@@ -42,16 +44,33 @@ def show(name: str, as_json: bool) -> None:
     print_pairs([("file", about["path"])])
     if about["settings"]:
         click.echo("\nSettings (--set agent.NAME=VALUE)")
-        table([(f"  {s['name']}", f"default {s['default']}") for s in about["settings"]])
+        table([(f"  {s['name']}", s["kind"], f"default {s['default']}", s["help"]) for s in about["settings"]])
 
 
 def _about(name: str) -> dict[str, Any]:
-    import inspect
-
     from archsearch import content
     from archsearch.campaign.agents import agent_class, settings_of
 
     kind = agent_class(name)
-    settings = [{"name": n, "default": p.default} for n, p in settings_of(kind).items()]
-    summary = kind.summary or (inspect.getdoc(kind) or "").partition("\n")[0]
+    text = inspect.getdoc(kind) or ""
+    helps = _helps(text)
+    settings = [
+        {"name": n, "kind": _kind(p), "default": p.default, "help": helps.get(n, "")}
+        for n, p in settings_of(kind).items()
+    ]
+    summary = kind.summary or text.partition("\n")[0]
     return {"name": kind.name, "summary": summary, "path": str(content.find("agents", name)), "settings": settings}
+
+
+def _kind(parameter: inspect.Parameter) -> str:
+    """The annotation of a setting as it is written; empty without one."""
+    if parameter.annotation is parameter.empty:
+        return ""
+    return getattr(parameter.annotation, "__name__", str(parameter.annotation))
+
+
+def _helps(docstring: str) -> dict[str, str]:
+    """What the `Args:` of a docstring say of each name: `name: words`, further lines indented below it."""
+    block = docstring.partition("Args:\n")[2].split("\n\n")[0]
+    found = re.findall(r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {5,}.*)*)", block, re.MULTILINE)
+    return {name: " ".join(text.split()).rstrip(".") for names, text in found for name in names.split(", ")}

@@ -45,9 +45,13 @@ def doctor(as_json: bool, results: Path) -> None:
         click.echo(f"device  {device}")
     for kind, found in report["content"].items():
         click.echo(f"{kind}  {found}")
-    click.echo(
-        f"Missing: {', '.join(missing)}. Install archsearch with pip again." if missing else "Nothing is missing."
-    )
+    click.echo(f"Missing: {', '.join(missing)}. Install archsearch with pip again." if missing else _verdict(results))
+
+
+def _verdict(results: Path) -> str:
+    if _is_usable(results):
+        return "Nothing is missing."
+    return f"No package is missing, but nothing can be written to {results}: --results chooses another folder."
 
 
 def _version(package: str) -> str | None:
@@ -98,6 +102,11 @@ def _folder(results: Path) -> str:
         count = len(folders.campaigns(results))
     except StoreError as error:
         return str(error)
-    parent = next(p for p in (results, *results.absolute().parents) if p.exists())
-    writable = "writable" if os.access(parent, os.W_OK) else "not writable"
+    writable = "writable" if _is_usable(results) else "not writable"
     return f"{results.absolute()}: {count} campaigns, {writable}"
+
+
+def _is_usable(results: Path) -> bool:
+    """Whether campaigns can be written there: it is a folder that is ours to write to, or can be made."""
+    nearest = next(p for p in (results, *results.absolute().parents) if p.exists())
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)

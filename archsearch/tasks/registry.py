@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from archsearch.content import is_path
+from archsearch.content import file_hint, is_path
 from archsearch.errors import FileError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def task_class(name_or_path: str | Path) -> type[Task]:
         path = Path(name_or_path).expanduser()
         return _only_task(_load(path), path)
     if name_or_path not in names():
-        raise UnknownNameError("task", str(name_or_path), names())
+        name = str(name_or_path)
+        raise UnknownNameError("task", name, names(), hint=file_hint(name, ".py"))
     module = importlib.import_module(f"archsearch.tasks.{name_or_path}")
     return _only_task(module, Path(str(module.__file__)))
 

@@ -83,9 +83,35 @@ def test_an_agent_shows_its_settings(call):
     assert not {"self", "space", "seed", "maximize"} & {s["name"] for s in data["settings"]}
 
 
+def test_the_settings_of_an_agent_say_what_they_are(call):
+    shown = call("agents", "show", "tpe").stdout
+    assert "startup     int  default 10" in shown
+    assert "candidates that are drawn at random before the model begins" in shown
+    settings = json.loads(call("agents", "show", "tpe", "--json").stdout)["settings"]
+    assert settings[1] == {
+        "name": "candidates",
+        "kind": "int",
+        "default": 24,
+        "help": "draws of which the model takes the most promising",
+    }
+
+
 def test_a_sound_space_is_checked(call, tiny):
-    assert "no mistake" in call("spaces", "check", tiny).stdout
+    assert "no mistake; 2 different combinations walked." in call("spaces", "check", tiny).stdout
     assert json.loads(call("spaces", "check", tiny, "--json").stdout)["covered"] == 2
+
+
+def test_what_match_and_require_refuse_is_called_normal(call, tmp_path):
+    path = tmp_path / "picky.yaml"
+    path.write_text(TINY.replace("[tanh, relu]", "[tanh, relu, mlp]") + "require: [params > 20]\n")
+    shown = call("spaces", "check", str(path)).stdout
+    assert "no mistake; 3 different combinations walked." in shown
+    assert "2 of them were refused: by `match`" in shown
+    assert "an agent draws again" in shown
+    path.write_text(TINY.replace("{choose: [tanh, relu]}", "tanh"))
+    shown = call("spaces", "check", str(path)).stdout
+    assert "1 different combination walked." in shown
+    assert "refused" not in shown
 
 
 def test_a_mistake_in_one_alternative_is_found_with_its_place(call, tmp_path):
@@ -104,6 +130,7 @@ scale: {width: 8}
     result = call("spaces", "check", str(path), code=2)
     assert "wrong.yaml:4" in result.stderr
     assert "heads=3" in result.stderr
+    assert "1 mistake;" in result.stdout
 
 
 def test_samples_are_told_apart_and_come_again_with_the_seed(call, tiny):
@@ -138,6 +165,14 @@ def test_doctor_says_what_is_there_and_changes_nothing(call, results_folder):
     assert str(results_folder) in data["results"]
     assert "Nothing is missing." in call("doctor").stdout
     assert not results_folder.exists()
+
+
+def test_doctor_says_that_results_cannot_be_written(call, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    shown = call("doctor", "--results", str(file / "results")).stdout
+    assert "Nothing is missing." not in shown
+    assert f"nothing can be written to {file / 'results'}" in shown
 
 
 def test_doctor_names_what_is_missing(call, monkeypatch):
