@@ -75,9 +75,10 @@ def _print_report(path: str, report: CheckReport) -> None:
     said = _count(len(report.mistakes), "mistake") if report.mistakes else "no mistake"
     click.echo(f"{path}: {said}; {_count(met, 'different combination')} walked.")
     if refused and refused < met:
+        verb = "was" if refused == 1 else "were"
         click.echo(
-            f"{refused} of them {'was' if refused == 1 else 'were'} refused: by `match`, where no width gives the size, "
-            "or by `require`. This is normal: an agent draws again."
+            f"{refused} of them {verb} refused: by `match`, where no width gives the right size, or by `require`. "
+            "This is normal: an agent draws again."
         )
     if missed:
         click.echo(
