@@ -186,9 +186,16 @@ def reindex(path: Path | str) -> int:
     """Builds `results.db` anew from `events.jsonl`; returns the number of candidates.
 
     Raises:
-        StoreError: the folder holds no campaign, or cannot be read or written.
+        StoreError: the folder holds no campaign, a driver holds it, or it cannot be read or written.
     """
-    return index.rebuild(Path(path))
+    path = Path(path)
+    if not (path / FILE).exists():
+        raise StoreError(f"A results folder must hold {FILE}, but {path} does not.")
+    lock = _Lock(path / LOCK)
+    try:
+        return index.rebuild(path)
+    finally:
+        lock.release()
 
 
 def free_name(results: Path, stem: str) -> str:

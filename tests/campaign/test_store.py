@@ -306,3 +306,9 @@ def test_a_trace_that_cannot_be_written_ends_the_run(tmp_path, monkeypatch):
     with store, pytest.raises(StoreError, match=r"error\.txt is not: No space left"):
         work(desk)
     assert load(tmp_path / "c").candidate("1").failure is None
+
+
+def test_a_reindex_of_a_folder_that_is_held_is_refused(folder):
+    with Store.open(folder), pytest.raises(StoreError, match=f"is held by process {os.getpid()} on "):
+        reindex(folder)
+    assert reindex(folder) == 9
