@@ -1,12 +1,14 @@
 """One attempt at training one candidate: what a worker does, whichever executor it works for.
 
-Whatever a candidate does wrong comes back as an `Outcome` with a reason; only an interrupt passes through.
+Whatever a candidate does wrong comes back as an `Outcome` with a reason; only the end of the process passes through:
+Ctrl-C where the driver itself trains, and Ray's word to a worker.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
 import traceback
 from dataclasses import dataclass
@@ -63,10 +65,12 @@ class Attempt:
     Args:
         job: what to train.
         runner: `module:Class` or `path/to/file.py:Class` of a `Runner`.
+        worker: whether this is a process of its own, where no Ctrl-C of a person arrives: a `KeyboardInterrupt` is then
+            the candidate's.
     """
 
-    def __init__(self, job: Job, runner: str = TRAINER) -> None:
-        self.job, self._spec = job, runner
+    def __init__(self, job: Job, runner: str = TRAINER, *, worker: bool = False) -> None:
+        self.job, self._spec, self._worker = job, runner, worker
         self._runner: Runner | None = None
 
     def advance(self) -> tuple[Report | None, Outcome | None]:
@@ -76,8 +80,15 @@ class Attempt:
                 self._runner = load_runner(self._spec)(self.job)
             report = self._runner.advance()
             return report, self._outcome(self._runner) if self._runner.finished else None
-        except Exception as error:  # noqa: BLE001 - a candidate may raise anything, and it ends that candidate alone
+        except BaseException as error:  # a candidate may raise anything, and it ends that candidate alone
+            if self._ends_the_process(error):
+                raise
             return None, failure_of(error)
+
+    def _ends_the_process(self, error: BaseException) -> bool:
+        if isinstance(error, KeyboardInterrupt):
+            return not self._worker
+        return isinstance(error, SystemExit) and hasattr(error, "ray_terminate_msg")
 
     def _outcome(self, runner: Runner) -> Outcome:
         measurement = runner.measurement()
@@ -109,6 +120,17 @@ def load_runner(spec: str) -> type[Runner]:
     return getattr(sys.modules[alias], name)  # type: ignore[no-any-return]
 
 
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+def _line(text: str) -> str:
+    """What an error said, in a line without colours; of a traceback from Ray the last line, the error itself."""
+    lines = [line.strip() for line in _COLOUR.sub("", text).strip().splitlines() if line.strip()]
+    if not lines:
+        return ""
+    return (lines[-1] if lines[0].startswith("ray::") else lines[0])[:500]
+
+
 _DISK: Final = ("iostream error", "inline_container", "PytorchStreamWriter", "Parent directory")
 """What torch says instead of an `OSError` when a file cannot be written."""
 
@@ -127,14 +149,18 @@ _MEMORY: Final = ("out of memory", "can't allocate memory", "cannot allocate mem
 def failure_of(error: BaseException) -> Outcome:
     """The outcome that an exception stands for."""
     trace = "".join(traceback.format_exception(error))[-20_000:]
-    text = str(error).strip()
-    line = text.splitlines()[0][:500] if text else ""
+    line = _line(str(error))
     if isinstance(error, CandidateError):
         return Outcome("failed", reason=error.reason, message=line, trace=trace)
     if _is_memory(error):
         return Outcome("failed", reason="out_of_memory", message=line or "out of memory", trace=trace)
     reason = "diverged" if isinstance(error, FloatingPointError) else "error"
-    return Outcome("failed", reason=reason, message=f"{type(error).__name__}: {line}", trace=trace)
+    return Outcome(
+        "failed",
+        reason=reason,
+        message=f"{type(error).__name__}: {line}" if line else type(error).__name__,
+        trace=trace,
+    )
 
 
 def _is_memory(error: Any) -> bool:

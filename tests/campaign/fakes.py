@@ -102,6 +102,10 @@ class FakeTrainer:
             case "hang":
                 for _ in range(6000):
                     time.sleep(0.01)
+            case "exit":
+                sys.exit("enough")
+            case "interrupt":
+                raise KeyboardInterrupt
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(self.about.get("sleep", 0.0))

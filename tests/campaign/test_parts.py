@@ -192,3 +192,31 @@ def test_the_display_in_a_terminal_draws_rows(tmp_path):
         desk.finish(key, Outcome("done", measured(key)))
     assert "begins" in stream.getvalue()
     assert "0/2 done · 1 running" in stream.getvalue()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), GeneratorExit("enough")])
+def test_a_candidate_that_ends_its_worker_is_an_error_with_its_own_name(monkeypatch, error):
+    def raising(self):
+        raise error
+
+    monkeypatch.setattr(load_runner(RUNNER), "advance", raising)
+    report, outcome = Attempt(job(), RUNNER, worker=True).advance()
+    assert (report, outcome.status, outcome.reason) == (None, "failed", "error")
+    assert outcome.message == f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
+def test_the_word_of_ray_to_end_a_worker_passes(monkeypatch):
+    def ended(self):
+        error = SystemExit(1)
+        error.ray_terminate_msg = b"The process receives a SIGTERM."
+        raise error
+
+    monkeypatch.setattr(load_runner(RUNNER), "advance", ended)
+    with pytest.raises(SystemExit):
+        Attempt(job(), RUNNER, worker=True).advance()
+
+
+def test_messages_have_neither_colours_nor_tracebacks_of_ray():
+    assert failure_of(ValueError("\x1b[36mred\x1b[39m hot")).message == "ValueError: red hot"
+    text = "\x1b[36mray::_Candidate.train()\x1b[39m (pid=7, ip=1.2.3.4)\n  File 'a.py', line 3\nKeyError: 'x'\n"
+    assert failure_of(RuntimeError(text)).message == "RuntimeError: KeyError: 'x'"

@@ -21,7 +21,7 @@ ray_tune = pytest.importorskip("archsearch.campaign.executors.ray_tune")
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("ray")]
 
-FAULTS = ["", "raise", "nan", "memory", "hang", "die", "unbuildable", "", ""]
+FAULTS = ["", "raise", "nan", "memory", "hang", "die", "unbuildable", "", "", "exit", "interrupt"]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def faulty(cluster, tmp_path_factory, request) -> tuple[CampaignRecord, str]:
 def test_every_fault_has_its_reason_and_the_campaign_goes_on(faulty):
     record, _ = faulty
     assert record.status == "done"
-    assert [c.status for c in record.candidates if c.id in ("1", "8", "9", "10")] == ["done"] * 4
+    assert [c.status for c in record.candidates if c.id in ("1", "8", "9", "12")] == ["done"] * 4
     reasons = {do: record.candidate(str(i + 1)).failure for i, do in enumerate(FAULTS) if do}
     assert reasons["raise"] == ("error", "ValueError: boom")
     assert reasons["nan"] == ("diverged", "no copy has a finite loss")
@@ -65,14 +65,17 @@ def test_every_fault_has_its_reason_and_the_campaign_goes_on(faulty):
     assert reasons["hang"] == ("timeout", "no report for 1 s")
     assert reasons["die"][0] == "killed"
     assert reasons["unbuildable"] == ("error", "it cannot be built")
+    assert reasons["exit"] == ("error", "SystemExit: enough")
+    assert reasons["interrupt"] == ("error", "KeyboardInterrupt")
 
 
 def test_a_finalist_whose_worker_dies_keeps_its_search_score(faulty):
-    best = faulty[0].candidate("10")
+    best = faulty[0].candidate("12")
     assert best.status == "done"
     assert best.search.score == 0.99
     assert best.final is None
     assert best.failure[0] == "killed"
+    assert faulty[0].message.startswith("finals: 1 of 3 failed: 12 killed (")
 
 
 def test_finalists_leave_their_weights(faulty):

@@ -12,8 +12,10 @@ import gc
 import logging
 import pickle
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -130,7 +132,7 @@ class _Candidate(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         job = new_config["job"]
-        self._attempt = job and Attempt(job, new_config["runner"])
+        self._attempt = job and Attempt(job, new_config["runner"], worker=True)
         return True
 
     def step(self) -> dict[str, Any]:
@@ -242,7 +244,7 @@ class _Bridge:
         elif error is None or isinstance(error, ray.exceptions.RayActorError):
             outcome = Outcome("failed", reason="killed", message="its worker died; memory may have run out")
         else:
-            outcome = failure_of(error)
+            outcome = failure_of(getattr(error, "cause", None) or error)
         self._close(trial, outcome)
 
     def look_around(self, trials: list[Any]) -> None:
@@ -347,6 +349,7 @@ def _cluster(config: CampaignConfig) -> Iterator[None]:
         return
     # Ray puts Unix sockets in there, whose paths may have no more than 107 characters.
     files = tempfile.mkdtemp(prefix="ray-", dir=None if len(tempfile.gettempdir()) < 40 else "/tmp")
+    terminate = signal.getsignal(signal.SIGTERM)
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     try:
         if config.address == "local":
@@ -363,6 +366,8 @@ def _cluster(config: CampaignConfig) -> Iterator[None]:
         shutil.rmtree(files, ignore_errors=True)
         raise ConfigError(f"`address` must be that of a Ray cluster, but got `{config.address}`: {error}") from None
     try:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminate)  # Ray has put one in its place that prints a stack of C++
         yield
     finally:
         ray.shutdown()
