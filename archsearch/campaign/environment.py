@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from archsearch.campaign.config import CampaignConfig
 
-__all__ = ["describe", "settled"]
+__all__ = ["check_device", "describe", "settled"]
 
 PACKAGES: Final = ("archsearch", "torch", "ray", "optuna", "numpy", "networkx")
 
@@ -37,6 +37,19 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def check_device(config: CampaignConfig) -> None:
+    """Whether candidates can train as `training` and the finals ask, before any begins and fails.
+
+    Raises:
+        ConfigError: no such device on this machine, where candidates train here; or a dtype that is not for training.
+    """
+    from archsearch.training import devices
+
+    here = config.executor == "inline" or config.address == "local"
+    for training in (config.training, config.final_training):
+        devices.autocast(devices.choose(training.device if here else "cpu"), training.dtype)
 
 
 def settled(config: CampaignConfig) -> CampaignConfig:

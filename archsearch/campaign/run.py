@@ -57,6 +57,7 @@ def run(
     """
     from archsearch.tasks.registry import make as make_task
 
+    environment.check_device(config)
     config = environment.settled(_absolute(config))
     task = make_task(config.task, config.task_settings)
     space = _read(content.find("search_spaces", config.space))
@@ -98,6 +99,7 @@ def resume(path: Path | str, *, runner: str = TRAINER, progress: bool = True) ->
         return before
     with Store.open(Path(path)) as store:
         config = CampaignConfig.from_dict(before.config)
+        environment.check_device(config)
         task = make_task(config.task, config.task_settings)
         if task.digest() != before.task["digest"]:
             raise ConfigError(
@@ -145,21 +147,23 @@ def _work(
 
 @contextmanager
 def _interrupts(desk: Campaign) -> Iterator[None]:
-    """The first Ctrl-C lets running candidates report and stop; the second ends at once, as Python does."""
+    """The first Ctrl-C or SIGTERM lets running candidates report and stop; the second ends at once, as Python does."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
+    at_once = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.default_int_handler}
 
     def once(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for each, handler in at_once.items():
+            signal.signal(each, handler)
         desk.interrupt()
 
-    signal.signal(signal.SIGINT, once)
+    before = {each: signal.signal(each, once) for each in at_once}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _absolute(config: CampaignConfig) -> CampaignConfig:

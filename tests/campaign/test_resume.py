@@ -136,7 +136,8 @@ def test_a_second_driver_is_refused_while_the_first_lives(tmp_path):
     Store.open(path).close()
 
 
-def test_ctrl_c_lets_the_running_report_and_leaves_a_folder_to_resume(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_the_running_report_and_leaves_a_folder_to_resume(tmp_path, number):
     code = f"""
 import sys; sys.path.insert(0, {str(Path(fakes.__file__).parents[2])!r})
 from pathlib import Path
@@ -152,7 +153,7 @@ print(desk.status[0])
     path = tmp_path / "c"
     driver = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
     wait_for_bytes(path, 3000, driver)
-    driver.send_signal(signal.SIGINT)
+    driver.send_signal(number)
     out, _ = driver.communicate(timeout=20)
     assert out == "interrupted\n"
     assert load(path).status == "interrupted"
@@ -178,3 +179,28 @@ def test_kills_of_a_driver_with_ray(tmp_path):
     record = load(path)
     assert record.status == "done"
     assert len([c for c in record.candidates if not c.is_control]) == TRIALS
+
+
+@pytest.mark.xdist_group("ray")
+def test_sigterm_of_a_driver_with_ray_prints_no_stack_and_leaves_a_folder_to_resume(tmp_path):
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(fakes.__file__).parents[2])!r})
+from pathlib import Path
+from tests.campaign import fakes
+from archsearch.campaign.executors import ray_tune
+from archsearch.campaign.run import _interrupts
+settings = fakes.config(trials=50, ahead=2, workers=1, executor="ray")
+store, desk = fakes.campaign(Path(sys.argv[1]), fakes.Scripted([dict(x=i, sleep=0.2) for i in range(50)]), settings)
+with store, _interrupts(desk):
+    ray_tune.run(desk, settings, runner=fakes.RUNNER)
+print(desk.status[0])
+"""
+    path = tmp_path / "c"
+    driver = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for_bytes(path, 3000, driver)
+    driver.send_signal(signal.SIGTERM)
+    out, said = driver.communicate(timeout=60)
+    assert (out, said) == ("interrupted\n", "")
+    assert load(path).status == "interrupted"

@@ -196,3 +196,13 @@ def test_a_resume_tries_failed_finals_again(tmp_path, monkeypatch):
     assert mended.candidate("1").failure is None
     assert mended.candidate("1").attempts == 4  # a search and three finals
     assert mended.candidate("2").attempts == 2
+
+
+@pytest.mark.parametrize("executor", ["inline", "ray"])
+@pytest.mark.parametrize(("setting", "value"), [("device", "cuda"), ("dtype", "float16")])
+def test_a_device_that_is_not_there_is_said_before_anything_begins(tmp_path, monkeypatch, executor, setting, value):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    training = TrainingSettings(reports=2, **{setting: value})
+    with pytest.raises(ConfigError, match=f"`training.{setting}` must be .*, but got '{value}'"):
+        go(tmp_path / "results", config(executor=executor, training=training))
+    assert not (tmp_path / "results").exists()

@@ -89,6 +89,8 @@ def test_a_name_that_exists_is_refused_and_another_is_found_without_one(call, ti
         (("TINY", "--trials", "0"), "x>=1"),
         (("TINY", "--executor", "cloud"), "'cloud' is not one of"),
         (("mlp", "--task", "in_context_recall"), "must be causal"),
+        (("TINY", "--set", "training.device=abacus"), "`training.device` must be one of"),
+        (("TINY", "--set", "training.dtype=float16"), "`training.dtype` must be"),
     ],
 )
 @pytest.mark.parametrize("dry", [True, False])
