@@ -191,4 +191,5 @@ def _failure(c: CandidateRecord) -> str | None:
     if c.failure is None:
         return None
     reason, message = c.failure
-    return f"{reason}: {message}" if message else reason
+    text = f"{reason}: {message}" if message else reason
+    return f"final: {text}" if c.status == "done" else text

@@ -76,3 +76,17 @@ def test_a_board_is_plain_json(usual):
     data = json.loads(json.dumps(board.to_dict(), allow_nan=False))
     assert data["metric"] == "accuracy"
     assert data["rows"][0]["decisions"] == {"body.0.mix": "gru", "body.0.mlp.expand": 2}
+
+
+def test_finals_that_failed_or_are_missing_are_a_banner_and_keep_their_search_score(make):
+    one = make.candidate(1, [0.9], [0.8, 0.9])
+    two = make.candidate(2, [0.8], finalist=True, failure=("timeout", "no report for 9 s"))
+    three = make.candidate(3, [0.7], finalist=True)
+    (board,) = boards([make.campaign(one, two, three)])
+    assert board.banners[0] == (
+        "quickstart, finals: 1 of 3 failed: 2 timeout (no report for 9 s); 1 of 3 missing: 3. "
+        "Try them with: archsearch resume quickstart"
+    )
+    rows = {r["id"]: (r["section"], r["score"], r["failure"]) for r in board.rows}
+    assert rows["2"] == ("search", 0.8, "final: timeout: no report for 9 s")
+    assert not boards([make.campaign(two, status="running")])[0].banners

@@ -119,4 +119,4 @@ def test_an_unmeasured_candidate_shows_what_analysis_knows(usual):
 def test_a_failed_final_leaves_the_searched_rank_and_says_why(make):
     record = make.campaign(make.candidate(1, [0.9], finalist=True, failure=("timeout", "after 60 s")))
     row = by_id(record)["1"]
-    assert (row["section"], row["rank"], row["failure"]) == ("search", 1, "timeout: after 60 s")
+    assert (row["section"], row["rank"], row["failure"]) == ("search", 1, "final: timeout: after 60 s")
