@@ -30,10 +30,13 @@ def in_space(space: SearchSpace) -> Iterator[FileError]:
     def place(keys: Iterable[str], rule: str) -> FileError:
         return space.error(("campaign", *keys), rule)
 
-    wrong = list(in_values(space.campaign, place, "the space's `campaign`"))
-    yield from wrong
-    if not wrong:
-        yield from _in_names(space.campaign, space, place)
+    sound = {}
+    for key, value in space.campaign.items():
+        wrong = list(in_values({key: value}, place, "the space's `campaign`"))
+        yield from wrong
+        if not wrong:
+            sound[key] = value
+    yield from _in_names(sound, space, place)
 
 
 def in_file(layer: Mapping[str, Any], document: Document, space: SearchSpace) -> Iterator[FileError]:

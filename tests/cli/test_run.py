@@ -142,6 +142,15 @@ def test_a_mistake_in_the_campaign_of_a_space_has_its_place(call, tmp_path, comm
     assert message in words
 
 
+def test_a_check_says_all_mistakes_of_a_campaign_at_once(call, tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(TINY.partition("campaign:")[0] + "campaign: {task: digit, agnt: tpe, training: {stps: 4}}")
+    words = call("spaces", "check", str(path), code=2)
+    assert "3 mistakes;" in words.stdout
+    for near in ("`digits`", "`agent`", "`training.steps`"):
+        assert f"Did you mean {near}" in words.stderr
+
+
 def test_the_campaigns_of_shipped_spaces_have_no_mistakes():
     from archsearch import content
     from archsearch.api import SearchSpace
