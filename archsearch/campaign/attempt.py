@@ -140,7 +140,7 @@ def _is_of_the_disk(error: BaseException) -> bool:
 
 
 def _said(error: BaseException) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or f"torch could not write it ({error})"
+    return (error.strerror if isinstance(error, OSError) else None) or "it could not be written; the disk may be full"
 
 
 _MEMORY: Final = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")

@@ -36,8 +36,11 @@ def write_weights(path: Path, model: nn.Module, copy: int, job: Job, seed: int) 
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    torch.save(data, partial)
-    partial.replace(path)
+    try:
+        torch.save(data, partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)  # half a file on a full disk is in the way of everything else
 
 
 def read_weights(path: Path) -> dict[str, Any]:

@@ -220,3 +220,18 @@ def test_messages_have_neither_colours_nor_tracebacks_of_ray():
     assert failure_of(ValueError("\x1b[36mred\x1b[39m hot")).message == "ValueError: red hot"
     text = "\x1b[36mray::_Candidate.train()\x1b[39m (pid=7, ip=1.2.3.4)\n  File 'a.py', line 3\nKeyError: 'x'\n"
     assert failure_of(RuntimeError(text)).message == "RuntimeError: KeyError: 'x'"
+
+
+def test_weights_that_cannot_be_written_leave_nothing_behind(tmp_path, monkeypatch):
+    import torch
+
+    from archsearch.training.weights import write_weights
+
+    def full(data, path):
+        path.write_bytes(b"half")
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(RuntimeError):
+        write_weights(tmp_path / "weights.pt", torch.nn.Linear(1, 1), 0, job(), 0)
+    assert not list(tmp_path.iterdir())
