@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import yaml
 
 from archsearch.campaign import settings
-from archsearch.campaign.mistakes import in_values
+from archsearch.campaign.values import in_values, training_settings
 from archsearch.errors import ConfigError, FileError
 from archsearch.graph import reader
 from archsearch.graph.scalars import plain_scalar
@@ -162,18 +162,6 @@ def resolve(
             raise ConfigError(f"A campaign needs a {key}, but nothing names one: `{key}: NAME`, or `--{key} NAME`.")
     base = {f"training.{k}": v for k, v in task_training(str(merged["task"])).items()}
     return _build(base | merged)
-
-
-def training_settings(values: Mapping[str, Any]) -> TrainingSettings:
-    """Training settings by name (`{"steps": 400}`), checked; raises `ConfigError`."""
-    checked = {k: settings.check(f"training.{k}", v) for k, v in values.items()}
-    rates = checked.get("learning_rates")
-    if rates is not None and (not rates or min(rates) <= 0):
-        raise ConfigError(f"`training.learning_rates` must be at least one number above 0, but got {list(rates)}.")
-    for name, value in checked.items():
-        if value is None:
-            raise ConfigError(f"`training.{name}` must have a value, but got null.")
-    return TrainingSettings(**checked)
 
 
 def read_file(path: Path | str) -> dict[str, Any]:
