@@ -52,6 +52,7 @@ class Gate:
                 `match`.
         """
         from archsearch.graph import analysis, line, normal
+        from archsearch.graph.cycles import cycles
         from archsearch.graph.decoding import decoding
 
         sample, registry = self._space.decide(decisions), self._space.registry
@@ -67,6 +68,7 @@ class Gate:
             facts={
                 **{k: v for k, v in asdict(facts).items() if k != "families"},
                 "decoding": asdict(decoding(architecture, registry, self._time)),
+                "cycles": cycles(architecture, registry),
             },
             decisions=dict(sample.decisions),
         )

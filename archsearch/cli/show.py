@@ -45,6 +45,8 @@ def show(name: str, id: str, as_json: bool, results: Path) -> None:
     click.echo(f"{cell(row, 'id')} of {record.name}: {found.line}\n")
     _print_origin(found, row)
     click.echo("\n" + draw(graph).rstrip("\n"))
+    if found.facts.get("cycles"):
+        click.echo("\n" + found.facts["cycles"])
     _print_decisions(found)
     _print_costs(row, found)
     _print_result("Search", record.task["metric"], found.search, found.reports)

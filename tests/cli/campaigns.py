@@ -73,6 +73,7 @@ def admit(store: Store, name: str, op: str, role: str = "search") -> None:
             "span": 1,
             "parallel_in_time": True,
             "decoding": {"time": 64, "state_bytes": 64.0, "grows": [], "ahead": []},
+            "cycles": "cycles\n  body.0.act  runs as a scan",
         },
         architecture=architecture(op),
         decisions={"body.0.act": op} if role == "search" else {},

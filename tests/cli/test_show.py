@@ -14,6 +14,7 @@ def test_a_candidate_is_shown_with_everything_about_it(call, campaign):
         "0.8900 on test",
         "400:0.900",
         "64 bytes of state a stream, constant in time",
+        "body.0.act  runs as a scan",
     ):
         assert part in shown, part
 
