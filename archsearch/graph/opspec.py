@@ -26,11 +26,13 @@ class Port:
     Args:
         many: takes any number (at least one) of edges, as `add` does.
         optional: may be left unconnected; the op then receives `None`.
+        help: what comes in and of which width, in a few words.
     """
 
     name: str
     many: bool = False
     optional: bool = False
+    help: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,24 @@ __all__ = [
     "uniform",
 ]
 
-Initializer = Callable[[torch.Generator, tuple[int, ...]], Tensor]
-"""Draws one copy of a weight: `(generator, shape) -> float32 CPU tensor of that shape`."""
+Draw = Callable[[torch.Generator, tuple[int, ...]], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Initializer:
+    """Draws one copy of a weight, and says how.
+
+    Args:
+        says: the distribution in a few words, for `archsearch ops show`: `N(0, 0.02²)`.
+        draw: `(generator, shape) -> float32 CPU tensor of that shape`.
+    """
+
+    says: str
+    draw: Draw
+
+    def __call__(self, generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
+        return self.draw(generator, shape)
+
 
 State = dict[str, Tensor]
 Weights = Mapping[str, Tensor]
@@ -64,40 +80,49 @@ Weights = Mapping[str, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A trained tensor of an op; see `param`."""
+    """A tensor that an op owns; see `param`."""
 
     name: str
     shape: tuple[int, ...]
-    init: Initializer
+    init: Draw
     lr_mult: float = 1.0
     decay: bool = True
+    trained: bool = True
 
 
-def param(name: str, shape: tuple[int, ...], init: Initializer, *, lr_mult: float = 1.0, decay: bool = True) -> Weight:
-    """Declares a trained tensor.
+def param(
+    name: str, shape: tuple[int, ...], init: Draw, *, lr_mult: float = 1.0, decay: bool = True, trained: bool = True
+) -> Weight:
+    """Declares a tensor that an op owns.
 
     Args:
         shape: of one copy; storage puts the axis of copies in front.
         init: draws one copy.
         lr_mult: factor on the learning rate.
         decay: whether weight decay applies (not to biases, norms, gates' offsets, eigenvalues).
+        trained: false for one that stays as it was drawn, as those of a reservoir do.
     """
-    return Weight(name, tuple(shape), init, lr_mult, decay)
+    return Weight(name, tuple(shape), init, lr_mult, decay, trained)
 
 
 def constant(value: float) -> Initializer:
     """Fills with `value`."""
-    return lambda generator, shape: torch.full(shape, float(value))
+    return Initializer(f"{value:g}", lambda generator, shape: torch.full(shape, float(value)))
 
 
 def uniform(low: float, high: float) -> Initializer:
     """U(low, high)."""
-    return lambda generator, shape: torch.empty(shape).uniform_(low, high, generator=generator)
+    return Initializer(
+        f"U({low:.4g}, {high:.4g})",
+        lambda generator, shape: torch.empty(shape).uniform_(low, high, generator=generator),
+    )
 
 
 def normal(std: float) -> Initializer:
     """N(0, std²)."""
-    return lambda generator, shape: torch.empty(shape).normal_(0.0, std, generator=generator)
+    return Initializer(
+        f"N(0, {std:.4g}²)", lambda generator, shape: torch.empty(shape).normal_(0.0, std, generator=generator)
+    )
 
 
 def kaiming_uniform(fan_in: int) -> Initializer:
@@ -113,10 +138,12 @@ class Context:
     Args:
         training: whether dropout and the like are active.
         generators: one source of randomness per copy, on the device of the values; `None` outside training.
+        losses: where an op puts what is added to the loss of each copy, `(E,)`; `None` outside training.
     """
 
     training: bool = False
     generators: list[torch.Generator] | None = None
+    losses: list[Tensor] | None = None
 
 
 def setting(

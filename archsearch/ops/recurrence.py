@@ -35,7 +35,7 @@ from archsearch.ops.rules import vector
 __all__ = ["GruCore", "LstmCore"]
 
 
-def _orthogonal(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
+def _gates(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
     """A stack of square orthogonal matrices, one a gate: states neither grow nor fade at the start."""
     gates, width = shape[0] // shape[1], shape[1]
     q, r = torch.linalg.qr(torch.empty(gates, width, width).normal_(generator=generator))
@@ -44,11 +44,15 @@ def _orthogonal(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
     return out
 
 
-def _forget_one(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
+def _forget(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
     """Zero but for the forget gate, the second of four, which starts open (Jozefowicz et al. 2015)."""
     bias = torch.zeros(4, shape[0] // 4)
     bias[1] = 1.0
     return bias.reshape(shape)
+
+
+_orthogonal = Initializer("an orthogonal matrix for each gate", _gates)
+_forget_one = Initializer("0, and 1 for the forget gate", _forget)
 
 
 class _Gated(Op):

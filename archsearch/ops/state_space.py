@@ -43,7 +43,7 @@ def _frequencies(kind: str) -> Initializer:
         row = math.pi * n if kind == "linear" else size / math.pi * (size / (2 * n + 1) - 1)
         return row.expand(shape).contiguous()
 
-    return draw
+    return Initializer("π n" if kind == "linear" else "N/π (N/(2n + 1) − 1)", draw)
 
 
 @op(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import random
 import re
@@ -24,11 +25,7 @@ from tests.ops.contract import close
 
 WIDTH, TIME = 8, 12
 BLOCKS = {
-    "attention": ["", "heads: 2, rotary: false", "causal: false"],
-    "gru": ["", "expand: 2"],
-    "lstm": ["", "expand: 0.5"],
-    "s4d": ["", "state: 3, frequencies: inverse"],
-    "conv": ["", "kernel: 2"],
+    k: v for f in block_files() for k, v in importlib.import_module(f"tests.blocks.cases.{f.stem}").BLOCKS.items()
 }
 CASES = [(op, text) for op, texts in BLOCKS.items() for text in texts]
 
