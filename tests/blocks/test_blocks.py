@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import random
-import re
 
 import pytest
 import torch
@@ -13,56 +10,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archsearch.build.model import Model, build
-from archsearch.content import block_files
 from archsearch.errors import RuleError, UserError
-from archsearch.graph.analysis import facts
-from archsearch.graph.architecture import Architecture
-from archsearch.graph.space import SearchSpace
 from archsearch.ops.base import Context
 from archsearch.ops.registry import registry
 from archsearch.tasks.base import InputKind, OutputKind
+from tests.blocks.contract import architecture
 from tests.ops.contract import close
 
 WIDTH, TIME = 8, 12
-BLOCKS = {
-    k: v for f in block_files() for k, v in importlib.import_module(f"tests.blocks.cases.{f.stem}").BLOCKS.items()
-}
-CASES = [(op, text) for op, texts in BLOCKS.items() for text in texts]
-
-
-def architecture(op: str, settings: str = "") -> Architecture:
-    """One instance of a block, as a space writes it."""
-    text = "{" + ", ".join(filter(None, [f"op: {op}", settings, "from: in"])) + "}"
-    causal = "false" if "causal: false" in settings else "true"
-    space = f"version: 1\nname: one\ncausal: {causal}\ngraph:\n  nodes:\n    out: {text}\nscale: {{width: {WIDTH}}}\n"
-    parsed = SearchSpace.parse(space, registry(), definitions=block_files())
-    return parsed.sample(random.Random(0)).architecture
 
 
 def run(op: str, settings: str = "") -> tuple[Model, dict[str, Tensor], Tensor, Tensor]:
     """The model, its weights without the axis of copies, an input and the block's output for it."""
     kinds = InputKind("tokens", 4), OutputKind("steps", 4)
-    model = build(architecture(op, settings), *kinds, seeds=[2])
+    model = build(architecture(op, settings, WIDTH), *kinds, seeds=[2])
     with torch.no_grad():
         for p in model.graph.parameters():
             p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(0)) * 0.1)
     x = torch.randn(1, 3, TIME, WIDTH, generator=torch.Generator().manual_seed(1))
     y = model._plan.run({"in": x}, Context())
     return model, {k.removeprefix("out."): v.detach()[0] for k, v in model.graph.named_parameters()}, x[0], y[0]
-
-
-@pytest.mark.parametrize(("op", "settings"), CASES)
-def test_a_block_keeps_the_width_and_counts_what_it_has(op: str, settings: str) -> None:
-    model, _, x, y = run(op, settings)
-    assert y.shape == x.shape
-    assert facts(model.architecture, registry(), TIME).params == sum(p.numel() for p in model.body_parameters())
-
-
-def test_every_block_has_a_case_and_no_name_is_an_ops() -> None:
-    lines = [line for path in block_files() for line in path.read_text("utf-8").splitlines()]
-    defined = {line.strip()[:-1] for line in lines if re.fullmatch(r"  \w+:", line)}
-    assert defined == set(BLOCKS)
-    assert not defined & set(registry())
 
 
 @pytest.mark.parametrize("heads", [2, 4])
@@ -100,4 +67,4 @@ def test_conv() -> None:
 
 def test_heads_that_do_not_divide_the_width_are_refused() -> None:
     with pytest.raises((RuleError, UserError), match=r"`heads` must divide the width.*heads=3, width=8"):
-        architecture("attention", "heads: 3")
+        architecture("attention", "heads: 3", WIDTH)
