@@ -32,7 +32,7 @@ def parameters(model: Model) -> Parameters:
     """The trained numbers of one copy of `model`."""
 
     def count(part: nn.Module) -> int:
-        return sum(p.numel() for p in part.parameters()) // model.copies
+        return sum(p.numel() for p in part.parameters() if p.requires_grad) // model.copies
 
     return Parameters(count(model.stem), count(model.graph), count(model.readout))
 

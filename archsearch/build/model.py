@@ -85,7 +85,7 @@ class Model(nn.Module):
     """A trained thing: stem, graph, readout, in `copies` copies that never see each other.
 
     Parameters are called `stem.weight`, `graph.<node>.<weight>` and `readout.weight`, each with an axis of copies in
-    front.
+    front. Those that stay as they were drawn are among them, in the state dict too, and want no gradient.
 
     Attributes:
         copies: E.
@@ -175,24 +175,24 @@ class Model(nn.Module):
     @property
     def generators(self) -> list[torch.Generator]:
         """Where the masks of dropout come from, one per copy; part of a checkpoint by `get_state` and `set_state`."""
-        device = self._groups[0].parameter.device
+        device = next(self.parameters()).device
         if self._generators is None or self._generators[0].device != device:
             self._generators = [generator(seed, "dropout", device) for seed in self.seeds]
         return self._generators
 
     def _dtype(self) -> torch.dtype:
-        return self._groups[0].parameter.dtype
+        return next(self.parameters()).dtype
 
     def groups(self) -> Iterator[Trained]:
-        """Every parameter once, with the factor on its learning rate and whether weight decay applies."""
+        """Every trained parameter once, with the factor on its learning rate and whether weight decay applies."""
         return iter(self._groups)
 
     def body_parameters(self) -> list[nn.Parameter]:
-        """The parameters of the graph, without stem and readout."""
+        """The trained parameters of the graph, without stem and readout."""
         return list(self._body)
 
     def __repr__(self) -> str:
-        count = sum(p.numel() for p in self.parameters()) // self.copies
+        count = sum(t.parameter.numel() for t in self._groups) // self.copies
         return f"Model({self.architecture.name}, copies={self.copies}, parameters={count} a copy)"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -136,6 +136,7 @@ class Loop:
         groups = [_Linears(self.cells, group) for group in _together(self.cells)]
         leads = {group.members[0]: group for group in groups}
         ready: dict[int, Tensor] = {}  # of this step, from linear maps that were computed with others
+        outer, ctx = ctx, ctx if ctx.losses is None else replace(ctx, losses=[])
         for t in range(clock.shape[2]):
             for c, cell in enumerate(self.cells):
                 xs = [self._read(e, t, outside, past, before) for e in cell.edges]
@@ -150,6 +151,8 @@ class Loop:
                     y = xs[0] * drop[t]
                 for out, part in zip(past[c], y if cell.several else (y,), strict=True):
                     out.append(part)
+        if outer.losses is not None and ctx.losses:
+            outer.losses.append(torch.stack(ctx.losses).sum(0) / clock.shape[2])
         for cell, outs in zip(self.cells, past, strict=True):
             for slot, steps in zip(cell.writes, outs, strict=True):
                 slots[slot] = torch.stack(steps, 2)

@@ -16,7 +16,7 @@ __all__ = ["Branch", "Trained", "plant"]
 
 
 class Trained(NamedTuple):
-    """A parameter, the factor on its learning rate, and whether weight decay applies to it."""
+    """A parameter that an optimiser moves, the factor on its learning rate, and whether weight decay applies to it."""
 
     parameter: nn.Parameter
     lr_mult: float
@@ -41,7 +41,7 @@ class Branch(nn.Module):
 
 @dataclass
 class Plot:
-    """Where parameters are planted, and what is known of each."""
+    """Where parameters are planted, and how those of them train that do."""
 
     root: Branch
     seeds: Sequence[int]
@@ -65,7 +65,8 @@ def plant(plot: Plot, path: str, weights: Iterable[Weight]) -> Branch:
             raise RuleError("nodes that share weights must have equal weight shapes", value=str(have), node=path)
         return leaf
     for w in weights:
-        parameter = nn.Parameter(draw(w, f"{plot.prefix}{path}.{w.name}", plot.seeds))
+        parameter = nn.Parameter(draw(w, f"{plot.prefix}{path}.{w.name}", plot.seeds), requires_grad=w.trained)
         leaf._parameters[w.name] = parameter
-        plot.trained.append(Trained(parameter, w.lr_mult, w.decay))
+        if w.trained:
+            plot.trained.append(Trained(parameter, w.lr_mult, w.decay))
     return leaf

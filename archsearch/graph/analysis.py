@@ -5,7 +5,6 @@ Only live nodes count, those that the output depends on: they are what a builder
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -93,7 +92,7 @@ def params(architecture: Architecture, registry: Registry) -> int:
     sizes: dict[tuple[bool, str], int] = {}
     for node in live_nodes(architecture):
         rule = registry[node.op].bind(node.settings)
-        size = sum(math.prod(s) for s in rule.weight_shapes(*input_types(node, registry, types)).values())
+        size = rule.params(*input_types(node, registry, types))
         if node.initial == "learned" and node.name in late:
             size += sum(t.size for t in node.types)
         own = node.weights is None

@@ -5,7 +5,6 @@ Types are interned as small integers, so that type inference compares and hashes
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,8 +60,7 @@ class Bound:
         for t in outputs:
             if min(t.shape, default=0) < 1:
                 raise RuleError(f"op `{self.spec.name}` must give at least one feature", value=str(t))
-        params = sum(math.prod(shape) for shape in self.rule.weight_shapes(*types).values())
-        return Typing(tuple(self.binder.intern(t) for t in outputs), outputs, params)
+        return Typing(tuple(self.binder.intern(t) for t in outputs), outputs, self.rule.params(*types))
 
 
 class Binder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -158,8 +157,7 @@ class _Making:
 
     def params(self, node: Node) -> str:
         rule = self.registry[node.op].bind(node.settings)
-        shapes = rule.weight_shapes(*input_types(node, self.registry, self.outline.types))
-        n = sum(math.prod(s) for s in shapes.values())
+        n = rule.params(*input_types(node, self.registry, self.outline.types))
         if n and node.weights is not None and self.shared.setdefault(node.weights, node.name) != node.name:
             return "shared"
         return f"{n:,} params" if n else ""

@@ -14,9 +14,25 @@ from typing import Any, Protocol, cast
 from archsearch.errors import RuleError, UnknownNameError, nearest
 from archsearch.graph.types import ValueType
 
-__all__ = ["Cost", "OpRule", "OpSpec", "Port", "Registry", "Setting"]
+__all__ = ["FAMILY_TEXTS", "Cost", "OpRule", "OpSpec", "Port", "Registry", "Setting"]
 
 Scalar = bool | int | float | str | None
+
+FAMILY_TEXTS: Mapping[str, str] = {
+    "perceptron": "Every step alone: products with learned matrices and nonlinearities between them.",
+    "attention": "A step looks at those before it and weighs them by how well their keys answer its query.",
+    "recurrence": "A state of fixed size is carried from step to step; a nonlinear one has to be taken in order.",
+    "state_space": "Linear systems along time, whose states are found for all steps at once.",
+    "fast_weight": "The state is a matrix that every step writes to, as to the weights of a small network, and reads.",
+    "convolution": "A step is a weighted sum of those before it, the weights going by distance alone.",
+    "memory": "Keys and values are kept as they came, and read by likeness.",
+    "implicit": "The output is defined by an equation that it satisfies.",
+    "solved": "The output is the solution of a problem that the input poses: least squares, a quadratic program.",
+    "random": "Weights that stay as they were drawn; only what reads them is trained.",
+    "norm": "Values brought to one size.",
+    "plumbing": "What cells and blocks are put together from: sums, products, cuts, delays and changes of rate.",
+}
+"""What the ops of each family have in common."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +140,11 @@ class OpRule(Protocol):
         ...
 
     def weight_shapes(self, *types: Any) -> Mapping[str, tuple[int, ...]]:
-        """The trained tensors by name, without the axis of copies."""
+        """The tensors that the op owns by name, trained or not, without the axis of copies."""
+        ...
+
+    def params(self, *types: Any) -> int:
+        """The trained numbers of one copy; those that stay as they were drawn do not count."""
         ...
 
     def is_causal(self) -> bool:
@@ -142,8 +162,7 @@ class OpSpec:
 
     Args:
         make: binds settings (already checked and complete) to a rule.
-        family: `perceptron`, `attention`, `recurrence`, `state_space`, `fast_weight`, `convolution`, `implicit`,
-            `solved`, `random`, `norm` or `plumbing`.
+        family: one of `FAMILY_TEXTS`.
         mixes_time: an output may depend on other time steps. Such an op is refused on a cycle.
         commutative: the order of the edges into the `many` port does not matter.
         linearity: how the output depends on the inputs, step by step; what the compiler of recurrences goes by.

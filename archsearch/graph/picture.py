@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -103,8 +102,7 @@ class _Drawing:
         if self.registry is None:
             return ""
         rule = self.registry[node.op].bind(node.settings)
-        shapes = rule.weight_shapes(*input_types(node, self.registry, self.outline.types))
-        n = sum(math.prod(s) for s in shapes.values())
+        n = rule.params(*input_types(node, self.registry, self.outline.types))
         if n and node.weights is not None and self.drawn_weights.setdefault(node.weights, node.name) != node.name:
             return "shared"
         return f"{n:,}" if n else ""

@@ -138,7 +138,8 @@ class Context:
     Args:
         training: whether dropout and the like are active.
         generators: one source of randomness per copy, on the device of the values; `None` outside training.
-        losses: where an op puts what is added to the loss of each copy, `(E,)`; `None` outside training.
+        losses: where an op puts what is added to the loss of each copy, `(E,)` in single precision; `None` outside
+            training. On a cycle that runs step by step, the mean over its steps counts.
     """
 
     training: bool = False
@@ -193,7 +194,7 @@ class Op:
         raise NotImplementedError
 
     def weights(self, *types: Any) -> tuple[Weight, ...]:
-        """The trained tensors, given one type per port."""
+        """The tensors that the op owns, given one type per port."""
         return ()
 
     def cost(self, *types: Any, time: int) -> Cost:
@@ -212,13 +213,20 @@ class Op:
         """Names and shapes of `weights`."""
         return {w.name: w.shape for w in self.weights(*types)}
 
+    def params(self, *types: Any) -> int:
+        """The trained numbers of one copy; those that stay as they were drawn do not count."""
+        return sum(math.prod(w.shape) for w in self.weights(*types) if w.trained)
+
     # ---- with tensors ----------------------------------------------------------------------------------------------
 
     def forward(self, w: Weights, *inputs: Any, ctx: Context) -> Any:
         """All time steps at once: `(E, B, T, *shape)` per port to one tensor per output (a tuple if several)."""
         if self.native_copies:
             raise NotImplementedError(f"op `{self.name}` has no parallel form")
-        return _join([self.forward_one(*one, ctx=c) for *one, c in _copies(ctx, w, *inputs)])
+        copies = _copies(ctx, w, *inputs)
+        outs = [self.forward_one(*one, ctx=c) for *one, c in copies]
+        _add_losses(ctx, copies)
+        return _join(outs)
 
     def forward_one(self, w: Weights, *inputs: Any, ctx: Context) -> Any:
         """What `forward` does, for one copy and without its axis: `(B, T, *shape)`. For `native_copies = False`."""
@@ -245,7 +253,9 @@ class Op:
         The default runs `forward` on a sequence of length one, which is right for an op that does not mix time.
         """
         if not self.native_copies:
-            out, states = zip(*[self.step_one(*one, ctx=c) for *one, c in _copies(ctx, w, state, *inputs)], strict=True)
+            copies = _copies(ctx, w, state, *inputs)
+            out, states = zip(*[self.step_one(*one, ctx=c) for *one, c in copies], strict=True)
+            _add_losses(ctx, copies)
             return _join(out), {k: torch.stack([s[k] for s in states]) for k in states[0]}
         if self.mixes_time:
             raise NotImplementedError(f"op `{self.name}` mixes time and has no step form")
@@ -293,8 +303,18 @@ def _copies(ctx: Context, *values: Any) -> list[tuple[Any, ...]]:
     """Everything split along its axis of copies, each copy with its own context."""
     parts = [_unbind(v) for v in values]
     n = next(len(p) for p in parts if isinstance(p, tuple | list))
-    contexts = [Context(ctx.training, ctx.generators and ctx.generators[e : e + 1]) for e in range(n)]
-    return [(*(None if p is None else p[e] for p in parts), contexts[e]) for e in range(n)]
+    return [(*(None if p is None else p[e] for p in parts), _of_copy(ctx, e)) for e in range(n)]
+
+
+def _of_copy(ctx: Context, e: int) -> Context:
+    """What copy `e` alone knows; its losses are its own until `_add_losses`."""
+    return Context(ctx.training, ctx.generators and ctx.generators[e : e + 1], None if ctx.losses is None else [])
+
+
+def _add_losses(ctx: Context, copies: list[tuple[Any, ...]]) -> None:
+    """Puts the losses of the copies, `(1,)` each, together: `(E,)` each."""
+    if ctx.losses is not None:
+        ctx.losses.extend(torch.cat(parts) for parts in zip(*(one[-1].losses for one in copies), strict=True))
 
 
 def _unbind(v: Any) -> Any:

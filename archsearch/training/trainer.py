@@ -28,7 +28,7 @@ from archsearch.build.model import Model, build
 from archsearch.errors import CandidateError
 from archsearch.graph import analysis
 from archsearch.graph.architecture import Architecture
-from archsearch.ops.base import Op
+from archsearch.ops.base import Context, Op
 from archsearch.ops.own import from_sources
 from archsearch.ops.registry import registry
 from archsearch.tasks import contract
@@ -128,8 +128,10 @@ class Trainer:
         while self.step < rung:
             block = self.stream.block(self.step, min(BLOCK, rung - self.step)).to(self.device)
             for rows in block:
+                ctx = Context(True, self.model.generators, losses=[])
                 with self._counting(), self.precision:
-                    losses = self.data.losses(self.model(self.data.batch(rows)), rows)
+                    losses = self.data.losses(self.model(self.data.batch(rows), ctx), rows)
+                    losses = sum(ctx.losses or [], losses)
                 losses.sum().backward()
                 self.optimizer.step(losses.detach(), self.step)
                 self.step += 1
@@ -198,7 +200,7 @@ class Trainer:
             train_seconds=self.train_seconds,
             tokens_per_second=tokens / self.train_seconds if self.train_seconds else 0.0,
             peak_memory_bytes=peak_bytes(self.model, self._saved or 0, self.device),
-            params=sum(p.numel() for p in self.model.parameters()) // len(self.copies),
+            params=sum(t.parameter.numel() for t in self.model.groups()) // len(self.copies),
             body_params=facts.params,
             flops_per_token=facts.flops_per_token,
             state_bytes=facts.state_bytes,

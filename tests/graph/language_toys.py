@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ class Rule:
 
     def weight_shapes(self, *types: Any) -> Mapping[str, tuple[int, ...]]:
         return {}
+
+    def params(self, *types: Any) -> int:
+        return sum(math.prod(s) for s in self.weight_shapes(*types).values())
 
     def is_causal(self) -> bool:
         return True

@@ -27,6 +27,9 @@ class Rule:
     def weight_shapes(self, *types: Any) -> Mapping[str, tuple[int, ...]]:
         return {}
 
+    def params(self, *types: Any) -> int:
+        return sum(math.prod(s) for s in self.weight_shapes(*types).values())
+
     def is_causal(self) -> bool:
         return True
 

@@ -65,9 +65,9 @@ class Case:
         return "-".join([self.name, *(f"{k}={v}" for k, v in self.settings.items())])
 
     def weights(self, seeds: tuple[int, ...] = (3, 5), dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-        """The drawn weights, with gradients on."""
-        drawn = {w.name: draw(w, w.name, seeds).to(dtype) for w in self.op.weights(*self.types)}
-        return {name: w.requires_grad_() for name, w in drawn.items()}
+        """The drawn weights, with gradients on for those that train."""
+        declared = self.op.weights(*self.types)
+        return {w.name: draw(w, w.name, seeds).to(dtype).requires_grad_(w.trained) for w in declared}
 
     def inputs(self, *, copies: int = COPIES, time: int = TIME, dtype: torch.dtype = torch.float32) -> list[Tensor]:
         """Normal inputs, with gradients on."""
@@ -126,6 +126,11 @@ def close(a: Tensor, b: Tensor, what: str, tolerance: float = TOLERANCE) -> None
     assert error <= tolerance * max(scale, 1e-30), f"{what}: off by {error:.2e} where the largest is {scale:.2e}"
 
 
+def trained(w: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those of the weights that want a gradient."""
+    return {name: v for name, v in w.items() if v.requires_grad}
+
+
 def decodes(case: Case) -> bool:
     """Whether there is a step form: for all that is causal."""
     return case.op.is_causal()
@@ -154,8 +159,8 @@ def check_forms_agree(case: Case) -> None:
     ):
         w, xs = case.weights(dtype=dtype), case.inputs(dtype=dtype)
         ys = [y[:, :, : math.floor(TIME * t.rate)] for y, t in zip(run(case, w, xs), case.outputs, strict=True)]
-        results[form] = [*ys, *_gradients(ys, [*case.read(xs), *w.values()])]
-    names = [*(f"output {i}" for i in range(len(ys))), *(f"gradient of input {i}" for i in range(len(xs))), *w]
+        results[form] = [*ys, *_gradients(ys, [*case.read(xs), *trained(w).values()])]
+    names = [*(f"output {i}" for i in range(len(ys))), *(f"gradient of input {i}" for i in range(len(xs))), *trained(w)]
     names = [n for n in names if n not in {f"gradient of input {i}" for i in case.unread}]
     for form in ("parallel", "steps"):
         for name, got, reference in zip(names, results[form], results["reference"], strict=True):
@@ -235,10 +240,11 @@ def check_copies(case: Case) -> None:
     bad = [v.detach().clone() for v in (*xs, *w.values())]
     for v in bad:
         v[0] = float("nan")
-        v.requires_grad_()
+    for v, good in zip(bad, (*xs, *w.values()), strict=True):
+        v.requires_grad_(good.requires_grad)
     together = dict(zip(w, bad[len(xs) :], strict=True))
     ys = parallel(case, together, bad[: len(xs)])
-    grads = _gradients(ys, [*case.read(bad[: len(xs)]), *bad[len(xs) :]])
+    grads = _gradients(ys, [*case.read(bad[: len(xs)]), *trained(together).values()])
     for e, seed in ((1, 5), (2, 8)):
         w1, xs1 = case.weights(seeds=(seed,)), [x.detach()[e : e + 1].requires_grad_() for x in xs]
         ys1 = parallel(case, w1, xs1)
@@ -247,7 +253,7 @@ def check_copies(case: Case) -> None:
         g = torch.Generator().manual_seed(7)
         mine = [torch.randn(y.shape, generator=g)[e : e + 1] for y in ys]
         parts = [(y * m).sum() for y, m in zip(ys1, mine, strict=True)]
-        for got, solo in zip(grads, _derived(parts, [*case.read(xs1), *w1.values()]), strict=True):
+        for got, solo in zip(grads, _derived(parts, [*case.read(xs1), *trained(w1).values()]), strict=True):
             close(got[e : e + 1], solo, f"gradient of copy {e}")
 
 
