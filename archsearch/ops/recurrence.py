@@ -13,8 +13,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from archsearch.kernels.dispatch import gru_in_one_loop
+from archsearch.kernels.dispatch import gru_in_one_loop, rnn_in_one_loop
 from archsearch.kernels.gru import gru
+from archsearch.kernels.rnn import rnn
 from archsearch.ops.base import (
     Context,
     Cost,
@@ -32,7 +33,7 @@ from archsearch.ops.base import (
 )
 from archsearch.ops.rules import vector
 
-__all__ = ["GruCore", "LstmCore"]
+__all__ = ["GruCore", "LstmCore", "RnnCore"]
 
 
 def _gates(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
@@ -56,7 +57,7 @@ _forget_one = Initializer("0, and 1 for the forget gate", _forget)
 
 
 class _Gated(Op):
-    """What GRU and LSTM share: stacked gates, a hidden state `h` that is the output."""
+    """What the cores share: gates stacked in one matrix, a hidden state `h` that is the output."""
 
     native_copies: ClassVar[bool] = False
     gates: ClassVar[int]
@@ -77,6 +78,13 @@ class _Gated(Op):
             param("hidden_bias", (rows,), constant(0.0), decay=False),
         )
 
+    def prefill(self, w: Weights, x: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
+        y = self.forward(w, x, ctx=ctx)
+        return y, {"h": y[:, :, -1]}
+
+    def start(self, w: Weights, batch: int, x: ValueType) -> State:
+        return {"h": self._zeros(w, batch)}
+
     def _zeros(self, w: Weights, batch: int) -> Tensor:
         hidden = w["hidden"]
         return hidden.new_zeros(hidden.shape[0], batch, hidden.shape[-1])
@@ -93,6 +101,42 @@ def _keeps() -> bool:
 
 def _initial(w: Weights, x: Tensor) -> Tensor:
     return x.new_zeros(1, x.shape[0], w["hidden"].shape[-1])
+
+
+@op(
+    family="recurrence",
+    mixes_time=True,
+    equation="h = f(W x + U h⁻ + b + b'), f tanh or relu",
+    paper="Elman 1990",
+)
+@dataclass(frozen=True)
+class RnnCore(_Gated):
+    """Elman network, without gates."""
+
+    width: int | None = setting(None, low=1, help="features of the state; those of the input if not said")
+    activation: str = setting("tanh", options=("tanh", "relu"), help="the nonlinearity f")
+
+    gates: ClassVar[int] = 1
+    bias: ClassVar[Initializer] = constant(0.0)
+
+    def cost(self, x: ValueType, *, time: int) -> Cost:
+        n = self.width or x.width
+        return Cost(flops=2 * n * (x.width + n) + 4 * n, state_bytes=4 * n, span=time)
+
+    def forward(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
+        if rnn_in_one_loop(x.device):
+            return rnn(x, *_parameters(w), relu=self.activation == "relu")
+        out: Tensor = super().forward(w, x, ctx=ctx)
+        return out
+
+    def forward_one(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
+        run = torch.rnn_relu if self.activation == "relu" else torch.rnn_tanh
+        return run(x, _initial(w, x), _parameters(w), True, 1, 0.0, _keeps(), False, True)[0]
+
+    def step_one(self, w: Weights, state: State, x: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
+        cell = torch.rnn_relu_cell if self.activation == "relu" else torch.rnn_tanh_cell
+        h = cell(x, state["h"], *_parameters(w))
+        return h, {"h": h}
 
 
 @op(
@@ -122,13 +166,6 @@ class GruCore(_Gated):
 
     def forward_one(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
         return torch.gru(x, _initial(w, x), _parameters(w), True, 1, 0.0, _keeps(), False, True)[0]
-
-    def prefill(self, w: Weights, x: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
-        y = self.forward(w, x, ctx=ctx)
-        return y, {"h": y[:, :, -1]}
-
-    def start(self, w: Weights, batch: int, x: ValueType) -> State:
-        return {"h": self._zeros(w, batch)}
 
     def step_one(self, w: Weights, state: State, x: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
         h = torch.gru_cell(x, state["h"], *_parameters(w))

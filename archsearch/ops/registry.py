@@ -11,6 +11,7 @@ from archsearch.graph.opspec import OpSpec, Registry
 from archsearch.ops import (
     attention,
     convolution,
+    gated,
     matrices,
     norm,
     perceptron,
@@ -26,7 +27,20 @@ from archsearch.ops.own import load
 
 __all__ = ["op_class", "op_classes", "registry"]
 
-FAMILIES = (perceptron, attention, recurrence, state_space, convolution, norm, plumbing, vectors, matrices, time, rates)
+FAMILIES = (
+    perceptron,
+    attention,
+    recurrence,
+    gated,
+    state_space,
+    convolution,
+    norm,
+    plumbing,
+    vectors,
+    matrices,
+    time,
+    rates,
+)
 
 
 @cache

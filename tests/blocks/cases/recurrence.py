@@ -3,4 +3,8 @@
 BLOCKS = {
     "gru": ["", "expand: 2"],
     "lstm": ["", "expand: 0.5"],
+    "rnn": ["", "expand: 2, activation: relu"],
+    "min_gru": ["", "expand: 1"],
+    "min_lstm": ["", "expand: 1"],
+    "griffin": ["", "heads: 2, expand: 2, kernel: 3"],
 }
