@@ -1,21 +1,23 @@
-"""`archsearch ops list|show`: the ops that are written in Python, and the definitions that are written in YAML."""
+"""`archsearch ops list|show|docs`: the ops that are written in Python, and the blocks that are written in YAML."""
 
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from archsearch.cli.common import as_json, print_json, print_pairs, table
+from archsearch.cli.definitions import definitions
+from archsearch.cli.sheets import LENGTHS, WIDTH, block_sheet, growth, op_sheet, setting_data, shape_text, spec_data
 from archsearch.errors import UnknownNameError
 
 if TYPE_CHECKING:
-    from archsearch.graph.opspec import OpSpec, Setting
-    from archsearch.graph.reader import Located
+    from archsearch.graph.opspec import Setting
 
-__all__ = ["ops", "setting_data", "setting_text"]
+__all__ = ["by_family", "ops", "setting_data", "setting_text"]
 
 
 @click.group()
@@ -27,137 +29,169 @@ def ops() -> None:
 @click.option("--family", help="Only ops of this family.")
 @as_json
 def list_ops(family: str | None, as_json: bool) -> None:
-    """List all ops by family; the definitions are the shipped blocks, which any file can copy and change."""
+    """List all ops and blocks by family. Blocks are written in YAML, which any file can copy and change."""
+    from archsearch.graph.opspec import FAMILY_TEXTS
+
+    found = by_family()
+    if family is not None and family not in found:
+        raise UnknownNameError("family", family, found)
+    kept = {name: rows for name, rows in found.items() if family in (None, name)}
+    if as_json:
+        print_json([row for rows in kept.values() for row in rows])
+        return
+    width = max(len(row["name"]) for rows in kept.values() for row in rows)
+    for i, (name, rows) in enumerate(kept.items()):
+        click.echo("\n" * bool(i) + f"{name}: {FAMILY_TEXTS.get(name, '')}".rstrip(": "))
+        table([(f"  {row['name']}".ljust(width + 2), row["kind"], row["summary"]) for row in rows])
+
+
+def by_family() -> dict[str, list[dict[str, Any]]]:
+    """Ops and blocks in short, by family: in the order of the families' texts, the ops of one before its blocks."""
+    from archsearch.graph.opspec import FAMILY_TEXTS
     from archsearch.ops.registry import registry
 
-    rows = [_data(s) for s in registry().values()]
+    rows = [spec_data(s) for s in registry().values()]
     rows += [
-        {"name": d.name, "family": "definition", "summary": f"written in YAML, {d.path}", "path": d.path}
+        {"name": d.name, "kind": "block", "family": d.family, "summary": d.summary, "path": str(d.path)}
         for d in definitions().values()
     ]
-    families = {r["family"] for r in rows}
-    if family is not None and family not in families:
-        raise UnknownNameError("family", family, families)
-    kept = [r for r in rows if family in (None, r["family"])]
-    if as_json:
-        print_json(kept)
-    else:
-        table([(r["name"], r["family"], r["summary"]) for r in kept])
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in FAMILY_TEXTS}
+    for row in rows:
+        found.setdefault(row["family"], []).append(row)
+    return {name: rows for name, rows in found.items() if rows}
 
 
 @ops.command()
 @click.argument("name")
 @as_json
 def show(name: str, as_json: bool) -> None:
-    """Show one op: ports, settings, equation, paper; or the text of a definition, also as equations."""
-    from archsearch.ops.registry import op_class, registry
-
-    blocks = definitions()
-    if name in blocks:
-        block, equations = blocks[name], _equations(blocks[name].body)
-        if as_json:
-            about = {"name": name, "family": "definition", "path": block.path, "text": block.text}
-            print_json({**about, "equations": equations})
-        else:
-            click.echo(f"# {block.path}\n{block.text}")
-            if equations:
-                click.echo(f"\n# the same as equations\n{name}:\n{textwrap.indent(equations, '  ').rstrip()}")
-        return
-    if name not in registry():
-        raise UnknownNameError("op", name, [*registry(), *blocks])
-    spec, equation = registry()[name], op_class(name).equation
-    if as_json:
-        print_json({**_data(spec), "equation": equation})
-    else:
-        _print(spec, equation)
-
-
-def _print(spec: OpSpec, equation: str) -> None:
-    click.echo(f"{spec.name}: {spec.summary}\n")
-    ports = [p.name + ("..." if p.many else "") + (" (optional)" if p.optional else "") for p in spec.ports]
-    flags = [("mixes time", spec.mixes_time), ("commutative", spec.commutative)]
-    print_pairs(
-        [
-            ("family", spec.family),
-            ("inputs", ", ".join(ports)),
-            ("outputs", ", ".join(spec.outputs)),
-            ("flags", ", ".join(n for n, v in flags if v)),
-            ("equation", equation),
-            ("paper", spec.paper),
-        ]
-    )
-    if spec.settings:
-        click.echo("\nSettings")
-        table([setting_text(s) for s in spec.settings])
-
-
-@dataclass(frozen=True)
-class Definition:
-    """A shipped block: its name, its file, and its text as it stands there."""
-
-    name: str
-    path: str
-    text: str
-    body: Located
-
-
-def definitions() -> dict[str, Definition]:
-    """The blocks that every space knows, by name."""
-    from archsearch import content
-    from archsearch.graph.reader import Table, load
-
-    found = {}
-    for path in content.block_files():
-        root = load(path).root
-        define = root.get("define") if isinstance(root, Table) else None
-        if not isinstance(define, Table):
-            continue
-        lines = path.read_text(encoding="utf-8").splitlines()
-        starts = [mark.line - 1 for mark in define.keys.values()]
-        for name, start, end in zip(define.keys, starts, [*starts[1:], len(lines)], strict=True):
-            text = textwrap.dedent("\n".join(lines[start:end])).rstrip()
-            found[name] = Definition(name, str(path), text, define.entries[name])
-    return found
-
-
-def _equations(body: Located) -> str | None:
-    """The definition as equations, where they can say it."""
-    from archsearch.graph.equations import Signature
-    from archsearch.graph.reader import Table
-    from archsearch.graph.spelling import to_equations
+    """Show one op or block: ports, settings, equation, weights, costs; of a block also its text."""
     from archsearch.ops.registry import registry
 
-    def find(name: str) -> Signature | None:
-        return Signature.of(registry()[name]) if name in registry() else None
-
-    return to_equations(body, find) if isinstance(body, Table) else None
-
-
-def _data(spec: OpSpec) -> dict[str, Any]:
-    return {
-        "name": spec.name,
-        "summary": spec.summary,
-        "family": spec.family,
-        "inputs": [{"name": p.name, "many": p.many, "optional": p.optional} for p in spec.ports],
-        "outputs": list(spec.outputs),
-        "mixes_time": spec.mixes_time,
-        "commutative": spec.commutative,
-        "paper": spec.paper,
-        "settings": [setting_data(s) for s in spec.settings],
-    }
+    blocks = definitions()
+    if name not in blocks and name not in registry():
+        raise UnknownNameError("op", name, [*registry(), *blocks])
+    sheet = block_sheet(blocks[name]) if name in blocks else op_sheet(name)
+    if as_json:
+        print_json(sheet)
+    elif name in blocks:
+        _print_block(sheet, blocks[name].comment)
+    else:
+        _print_op(sheet)
 
 
-def setting_data(s: Setting) -> dict[str, Any]:
-    """A setting as plain data."""
-    bounds = {"low": s.low, "high": s.high, "options": list(s.options)}
-    return {
-        "name": s.name,
-        "kind": s.kind.__name__,
-        "default": s.default,
-        "required": s.required,
-        **bounds,
-        "help": s.help,
-    }
+@ops.command()
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file, instead of stdout.")
+def docs(output: Path | None) -> None:
+    """Print the page of all ops and blocks, docs/ops.md, as Markdown."""
+    from archsearch.cli.ops_page import page
+
+    if output is None:
+        click.echo(page(), nl=False)
+    else:
+        output.write_text(page(), encoding="utf-8")
+
+
+def _print_op(sheet: Mapping[str, Any]) -> None:
+    from archsearch.ops.registry import registry
+
+    click.echo(f"{sheet['name']}: {sheet['summary']}\n")
+    flags = [n for n in ("mixes_time", "commutative") if sheet[n]]
+    print_pairs(
+        [
+            ("family", sheet["family"]),
+            ("inputs", ", ".join(map(port_text, sheet["inputs"]))),
+            ("outputs", ", ".join(sheet["outputs"])),
+            ("flags", ", ".join(flags).replace("_", " ")),
+            ("equation", sheet["equation"]),
+            ("paper", sheet["paper"]),
+        ]
+    )
+    if any(p["help"] for p in sheet["inputs"]):
+        click.echo("\nInputs")
+        table([(f"  {p['name']}", p["help"]) for p in sheet["inputs"]])
+    if sheet["settings"]:
+        click.echo("\nSettings")
+        table([setting_text(s) for s in registry()[sheet["name"]].settings])
+    click.echo(f"\nFigures for {example_text(sheet)}")
+    if sheet["weights"]:
+        click.echo("\nWeights")
+        table([weight_text(w) for w in sheet["weights"]], head=("  name", "shape", "drawn", "trained"))
+    click.echo("\nCosts")
+    _print_costs(sheet["costs"])
+
+
+def _print_block(sheet: Mapping[str, Any], comment: str) -> None:
+    click.echo(f"{sheet['name']}: {comment}\n")
+    print_pairs([("family", f"{sheet['family']}, a block"), ("file", sheet["path"])])
+    if sheet["settings"]:
+        click.echo("\nSettings")
+        table([(f"  {s['name']}", f"default {value_text(s['default'])}") for s in sheet["settings"]])
+    click.echo(f"\n{sheet['text']}")
+    if sheet["equations"]:
+        click.echo(f"\n# the same as equations\n{sheet['name']}:\n{textwrap.indent(sheet['equations'], '  ').rstrip()}")
+    if sheet["costs"] is None:
+        click.echo("\nIt has no figures of its own: what it costs depends on the settings that it is given.")
+        return
+    click.echo(f"\nFigures for width {WIDTH}: {sheet['params']:,} weights\n\nWeights")
+    rows = [
+        (f"  {node['name']}.{w[0].strip()}", *w[1:])
+        for node in sheet["nodes"]
+        for w in map(weight_text, node["weights"])
+    ]
+    table(rows, head=("  name", "shape", "drawn", "trained"))
+    click.echo("\nCosts")
+    _print_costs(sheet["costs"], sheet["nodes"])
+
+
+def _print_costs(costs: Mapping[str, Any], nodes: Iterable[Mapping[str, Any]] = ()) -> None:
+    rows = [(f"  {name}", *figures, words) for name, *figures, words in cost_rows(costs)]
+    rows += [
+        (f"    {n['name']}: {n['op']}", *map(number, n["flops_per_token"]), growth(n["flops_per_token"]))
+        for n in nodes
+        if any(n["flops_per_token"])
+    ]
+    table(rows, head=("", *(f"T={t}" for t in LENGTHS), ""))
+
+
+COSTS = {"flops_per_token": "FLOPs a token", "state_bytes": "state, bytes", "span": "span, steps"}
+
+
+def cost_rows(costs: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """What costs what: a name, a figure for each length, and how it grows."""
+    return [(title, *map(number, costs[key]), costs["growth"][key]) for key, title in COSTS.items()]
+
+
+def number(value: float) -> str:
+    """`12,345`."""
+    return f"{value:,.0f}"
+
+
+def port_text(p: Mapping[str, Any]) -> str:
+    """`x...` for a port that takes many, `x (optional)` for one that may be left out."""
+    name: str = p["name"]
+    return name + ("..." if p["many"] else "") + (" (optional)" if p["optional"] else "")
+
+
+def example_text(sheet: Mapping[str, Any]) -> str:
+    """What the figures of an op are given for."""
+    example = sheet["example"]
+    settings = "".join(f", {k}: {v}" for k, v in example["settings"].items())
+    kinds = [kind or "none" for kind in example["inputs"]]
+    inputs = f"width {kinds[0]}" if len(set(kinds)) == 1 else f"inputs of {', '.join(kinds)}"
+    return f"{inputs}{settings or ', settings by default'}"
+
+
+def weight_text(w: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """A weight in four columns: name, shape, how it is drawn, how it is trained."""
+    rate = "" if w["lr_mult"] == 1 else f", {w['lr_mult']:g} × the learning rate"
+    trained = ("yes" if w["decay"] else "no decay") + rate if w["trained"] else "frozen"
+    return f"  {w['name']}", shape_text(w), w["init"], trained
+
+
+def value_text(value: Any) -> str:
+    """A value as YAML writes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def setting_text(s: Setting) -> tuple[str, str, str]:
@@ -166,5 +200,5 @@ def setting_text(s: Setting) -> tuple[str, str, str]:
     high = "" if s.high is None else f" ≤ {s.high:g}"
     kind = " | ".join(s.options) or s.kind.__name__ + low + high
     without = "required" if s.required else "default by type"
-    default = without if s.default is None else f"default {s.default}"
+    default = without if s.default is None else f"default {value_text(s.default)}"
     return f"  {s.name}", f"{kind}, {default}", s.help
