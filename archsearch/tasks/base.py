@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -117,6 +117,10 @@ class Task(ABC):
     def length(self) -> int:
         """T, the number of steps of one example."""
 
+    def length_in(self, split: Split) -> int:
+        """The number of steps of an example of a split, where a task is tried on longer sequences than it trains on."""
+        return self.length
+
     @property
     def causal(self) -> bool:
         """Whether a candidate must be causal, so that it cannot read its own target."""
@@ -145,9 +149,9 @@ class Task(ABC):
     def digest(self) -> str:
         """Sixteen hex digits that change with any setting or bit of data that a score depends on."""
 
-    @abstractmethod
     def settings(self) -> dict[str, Any]:
         """The settings as plain data."""
+        return asdict(self)  # type: ignore[call-overload,no-any-return]
 
     @abstractmethod
     def judge(self, outputs: Tensor, targets: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,7 +6,6 @@ be in the training text. Another version of Python has another text, and so anot
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,10 +74,6 @@ class ByteLanguageModel(Task):
     def digest(self) -> str:
         """Of the length and the text, split as it is."""
         return digest_of(self, *(_texts()[split] for split in ("train", "validation", "test")))
-
-    def settings(self) -> dict[str, Any]:
-        """The settings as plain data."""
-        return dataclasses.asdict(self)
 
     def judge(self, outputs: Tensor, targets: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Cross-entropy in bits."""

@@ -25,17 +25,17 @@ def check(task: Task, splits: tuple[Split, ...]) -> None:
         ConfigError: a clause of the contract is broken; says which, in which split, and what was found.
     """
     for split in splits:
-        for rule, found in _broken(task, task.examples(split)):
+        for rule, found in _broken(task, task.examples(split), task.length_in(split)):
             raise ConfigError(f"Task `{task.name}`, split {split}: {rule}, but got {found}.")
 
 
-def _broken(task: Task, examples: Examples) -> Iterator[tuple[str, str]]:
+def _broken(task: Task, examples: Examples, length: int) -> Iterator[tuple[str, str]]:
     """The clauses that are broken, and what was found instead; each may rely on those before it."""
     if not len(examples):
         yield "there must be at least one example", "none"
         return
     n, inputs, targets = len(examples), examples.inputs[:ROWS], examples.targets[:ROWS]
-    kind, out, length = task.input, task.output, task.length
+    kind, out = task.input, task.output
     if kind.kind == "tokens":
         yield from _tensor("inputs", examples.inputs, (n, length), torch.int64)
         yield from _range("inputs", inputs, kind.size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -73,10 +72,6 @@ class Digits(Task):
     def digest(self) -> str:
         """Of the settings and all three splits."""
         return _digest(self)
-
-    def settings(self) -> dict[str, Any]:
-        """The settings as plain data."""
-        return dataclasses.asdict(self)
 
     def judge(self, outputs: Tensor, targets: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Accuracy over the images."""

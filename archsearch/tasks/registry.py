@@ -66,7 +66,13 @@ def make(name_or_path: str | Path, settings: Mapping[str, Any]) -> Task:
 
 def _defines_task(file: Path) -> bool:
     classes = [node for node in ast.parse(file.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
-    return any(isinstance(base, ast.Name) and base.id == "Task" for c in classes for base in c.bases)
+    return any(isinstance(b, ast.Name) and b.id.endswith("Task") for c in classes if _named(c) for b in c.bases)
+
+
+def _named(c: ast.ClassDef) -> bool:
+    """Whether a class has a name for people, which what tasks share has not."""
+    targets = [node.target for node in c.body if isinstance(node, ast.AnnAssign) and node.value is not None]
+    return any(isinstance(t, ast.Name) and t.id == "name" for t in targets)
 
 
 def _load(path: Path) -> ModuleType:
