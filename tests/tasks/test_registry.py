@@ -87,7 +87,7 @@ def test_a_setting_that_cannot_be_used_says_the_rule_and_the_value(
 
 def test_more_sequences_than_there_are_is_said_when_they_are_drawn() -> None:
     with pytest.raises(
-        ConfigError, match="must allow 1,280 different examples in split test, but got .*vocabulary=4, length=4"
+        ConfigError, match=r"must allow 1,280 different examples in split test, but got .*vocabulary=4, length=4"
     ):
         make("in_context_recall", {"vocabulary": 4, "length": 4}).examples("train")
 
