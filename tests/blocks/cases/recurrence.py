@@ -7,4 +7,5 @@ BLOCKS = {
     "min_gru": ["", "expand: 1"],
     "min_lstm": ["", "expand: 1"],
     "griffin": ["", "heads: 2, expand: 2, kernel: 3"],
+    "slstm": ["", "heads: 2, kernel: 2"],
 }
