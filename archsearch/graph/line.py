@@ -133,7 +133,7 @@ class _Writer:
 
 
 def _named(group: Group) -> str:
-    """`attention(4)`, `mlp(2, silu)`, `attention(heads 4, state 8)`, `attention(4, no rotary)`."""
+    """`attention(4)`, `mlp(2, silu)`, `attention(heads 4, state 8)`, `attention(4, no causal)`."""
     numbers = [k for k, v in group.shown if isinstance(v, int | float) and not isinstance(v, bool)]
     words = [_setting(k, v, alone=len(numbers) == 1) for k, v in group.shown if v is not None]
     return group.label + (f"({', '.join(words)})" if words else "")

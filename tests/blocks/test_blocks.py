@@ -34,7 +34,7 @@ def run(op: str, settings: str = "") -> tuple[Model, dict[str, Tensor], Tensor, 
 
 @pytest.mark.parametrize("heads", [2, 4])
 def test_attention(heads: int) -> None:
-    _, w, x, y = run("attention", f"heads: {heads}, rotary: false")
+    _, w, x, y = run("attention", f"heads: {heads}, positions: none")
     q, k, v = (F.linear(x, w[f"{p}.weight"]).view(3, TIME, heads, -1).transpose(1, 2) for p in "qkv")
     scores = (q @ k.mT / math.sqrt(WIDTH // heads)).masked_fill(torch.ones(TIME, TIME).triu(1).bool(), -torch.inf)
     close(y, F.linear((scores.softmax(-1) @ v).transpose(1, 2).flatten(2), w["out.weight"]), "output")

@@ -94,8 +94,8 @@ def test_long_patterns_close_their_brackets() -> None:
         ((("heads", 4),), "attention(4)"),
         ((("rate", 0.25),), "attention(0.25)"),
         ((("heads", 4), ("state", 8)), "attention(heads 4, state 8)"),
-        ((("heads", 4), ("rotary", False)), "attention(4, no rotary)"),
-        ((("rotary", True),), "attention(rotary)"),
+        ((("heads", 4), ("causal", False)), "attention(4, no causal)"),
+        ((("qk_norm", True),), "attention(qk_norm)"),
         ((("heads", 4), ("kind", "soft"), ("width", None)), "attention(4, soft)"),
     ],
 )

@@ -49,7 +49,9 @@ def test_the_forget_gate_starts_open_and_states_keep_their_size() -> None:
 def test_attention_equals_explicit_softmax(causal: bool, rotary: bool) -> None:
     heads, size = 2, 4
     _, (q, k, v), (y,) = one_copy(
-        Case("softmax_attention", {"heads": 2, "causal": causal, "rotary": rotary}, (8, 8, 8))
+        Case(
+            "softmax_attention", {"heads": 2, "causal": causal, "positions": "rotary" if rotary else "none"}, (8, 8, 8)
+        )
     )
     q, k, v = (x.view(BATCH, TIME, heads, size).transpose(1, 2).double() for x in (q, k, v))
     if rotary:
@@ -72,7 +74,7 @@ def by_hand(x: Tensor) -> Tensor:
 
 
 def test_without_rotary_attention_that_sees_all_has_no_order() -> None:
-    case = Case("softmax_attention", {"heads": 2, "causal": False, "rotary": False}, (8, 8, 8))
+    case = Case("softmax_attention", {"heads": 2, "causal": False, "positions": "none"}, (8, 8, 8))
     xs = case.inputs()
     (y,), (z,) = parallel(case, {}, xs), parallel(case, {}, [x.flip(2) for x in xs])
     close(z.flip(2), y, "output of the reversed sequence")
@@ -109,7 +111,7 @@ FLOPS = [  # the counter sees matrix products only, so the pointwise work is tak
     (Case("linear", {"width": 5}, (8,)), 0),
     (Case("mlp", {"expand": 3.0}, (8,)), 24),
     (Case("softmax_attention", {"heads": 2, "causal": False}, (8, 8, 8)), 5 * 2 * TIME + 3 * 16),
-    (Case("softmax_attention", {"heads": 4, "causal": False, "rotary": False}, (8, 8, 8)), 5 * 4 * TIME),
+    (Case("softmax_attention", {"heads": 4, "causal": False, "positions": "none"}, (8, 8, 8)), 5 * 4 * TIME),
 ]
 
 
@@ -124,8 +126,8 @@ def test_flops_of_matrix_products_equal_the_counter(case: Case, pointwise: int) 
 
 
 def test_causal_attention_counts_the_keys_that_are_seen() -> None:
-    seen = Case("softmax_attention", {"rotary": False}, (8, 8, 8))
-    whole = Case("softmax_attention", {"rotary": False, "causal": False}, (8, 8, 8))
+    seen = Case("softmax_attention", {"positions": "none"}, (8, 8, 8))
+    whole = Case("softmax_attention", {"positions": "none", "causal": False}, (8, 8, 8))
     assert sum(range(1, TIME + 1)) / TIME**2 == pytest.approx(
         seen.op.cost(*seen.types, time=TIME).flops / whole.op.cost(*whole.types, time=TIME).flops
     )
