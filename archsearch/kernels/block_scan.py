@@ -42,7 +42,7 @@ class _BlockScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, start: Tensor) -> Tensor:
         states = torch.empty_like(b, memory_format=torch.contiguous_format)
-        for n in blocks(a, parallel=True):
+        for n in blocks(a):
             _fill(states[n], a[n], b[n], _apply(a[n, :1], start[n].unsqueeze(1), b[n, :1]), forwards=True)
         ctx.save_for_backward(a, states, start)
         return states
@@ -53,7 +53,7 @@ class _BlockScan(torch.autograd.Function):
         a, states, start = ctx.saved_tensors
         turned = a.transpose(2, 3)
         d_b = torch.empty_like(states)
-        for n in blocks(a, parallel=True):
+        for n in blocks(a):
             later = torch.cat([turned[n, 1:], turned[n, -1:]], 1)
             _fill(d_b[n], later, g[n], g[n, -1:], forwards=False)
         d_a = None
