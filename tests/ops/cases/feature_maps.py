@@ -1,0 +1,13 @@
+"""Cases of archsearch/ops/feature_maps.py."""
+
+from __future__ import annotations
+
+from tests.ops.contract import Case
+
+CASES = [
+    Case("feature_map", {}, (8,)),
+    Case("feature_map", {"kind": "relu"}, (8,)),
+    Case("feature_map", {"kind": "softmax", "heads": 2}, (8,)),
+    Case("feature_map", {"kind": "dpfp", "heads": 2, "nu": 3}, (8,)),
+    Case("feature_map", {"kind": "taylor", "heads": 2}, (8,)),
+]
