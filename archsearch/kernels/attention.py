@@ -50,7 +50,7 @@ def attend(
 
     Args:
         q: `(N, H, T, C)`.
-        k, v: `(N, G, T, C)` and `(N, G, T, C')`.
+        k, v: `(N, G, T, C)` and `(N, G, T, C')`; each may have a G of its own.
         window: how many steps are seen, the present one included; goes with `causal`.
         slopes: of each head of queries, what a step of distance takes off the score.
         scale: of the scores, `1 / √C` unless said.
@@ -74,7 +74,7 @@ def attend_last(
 
     Args:
         q: `(N, H, 1, C)`, the query of step T − 1.
-        keys, values: `(N, G, T, C)` and `(N, G, T, C')`.
+        keys, values: `(N, G, T, C)` and `(N, G, T, C')`; the values may have fewer heads than the keys.
 
     Returns:
         `(N, H, 1, C')`.
@@ -82,6 +82,7 @@ def attend_last(
     n, h, _, c = q.shape
     g, t = keys.shape[1:3]
     bias = _bias(q, slopes, (1, t), 1 - t, None, causal=True).view(g, h // g, t) if slopes else None
+    values = _for_each_query_head(values, g)
     y = F.scaled_dot_product_attention(q.reshape(n, g, h // g, c), keys, values, bias, scale=scale)
     return y.reshape(n, h, 1, values.shape[-1])
 
