@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from archsearch.build.fast_weights import Pair, Reading, Writing
-from archsearch.build.plan import Call, Cell, Edge, Every, Loop, Plan, Shift, Start
+from archsearch.build.plan import Call, Cell, Edge, Every, Linears, Loop, Plan, Shift, Start
 from archsearch.build.probe import probe
 from archsearch.build.scans import Scan
 from archsearch.build.tree import Branch, Plot, plant
@@ -17,6 +17,7 @@ from archsearch.graph.components import components, live_nodes
 from archsearch.graph.recurrence import recurrences
 from archsearch.graph.types import ValueType
 from archsearch.ops.base import Op, constant, param
+from archsearch.ops.perceptron import Linear
 
 __all__ = ["compile_graph"]
 
@@ -68,6 +69,8 @@ class _Compiler:
         found = () if loops else recurrences(architecture, self.specs, self.order)
         self.cycles = {r.nodes: r for r in found}
         self.held = {c.weights.state: nodes for nodes, c in self.cycles.items() if c.weights}
+        self.folded = {name for r in found if r.gate for name in r.gate.folded}
+        self.linears: dict[int, Linears] = {}
         self.pairs: dict[str, int] = {}
         self.clocks: dict[Fraction, int] = {}
         self.inputs = {name: self._slot(Source(name)) for name in architecture.inputs}
@@ -84,13 +87,19 @@ class _Compiler:
         return Plan(self.calls, self.size, self.inputs, output, _spent(self.calls, keep=output), self.slots)
 
     def _call(self, node: Node) -> None:
-        if self._only_written(node):
+        if node.name in self.folded or self._only_written(node):
             return
         op, leaf, several = self._op(node)
         reads = tuple(self._read(s) for s in _flat(node))
         if any(s.node in self.held for s in node.sources):
             ordered = reads if node.sources[0].node in self.held else reads[::-1]
             self.calls.append(Reading(ordered, self._write(node)))
+            return
+        if type(op) is Linear:
+            if reads[0] not in self.linears:
+                self.linears[reads[0]] = Linears(reads)
+                self.calls.append(self.linears[reads[0]])
+            self.linears[reads[0]].join(leaf._parameters, *self._write(node))
             return
         self.calls.append(Call(op.forward, leaf._parameters, reads, self._write(node), several))
 
@@ -99,7 +108,8 @@ class _Compiler:
         how = self.cycles.get(tuple(n.name for n in nodes))
         cells = tuple(self._cell(node, index, chunks=how is not None and how.weights is not None) for node in nodes)
         clock = self._clock(nodes[0].types[0])
-        reads = tuple(sorted({e.slot for c in cells for e in c.edges if e.cell < 0}))
+        gate = (self._read(how.gate.gate), self._read(how.gate.new)) if how and how.gate else None
+        reads = tuple(sorted({e.slot for c in cells for e in c.edges if e.cell < 0}.union(gate or ())))
         writes = tuple(i for c in cells for i in c.writes)
         if how is None or not how.is_parallel:
             self.calls.append(Loop(cells, clock, reads, writes))
@@ -110,7 +120,7 @@ class _Compiler:
         gone = tuple((index[name], k) for name, k in how.eliminated)
         lags = {((index[name], k)): lag for (name, k), lag in how.lags}
         wanted = tuple(((c, k), cells[c].writes[k]) for c, n in enumerate(nodes) for k in self._read_outside(n, index))
-        self.calls.append(Scan(cells, clock, reads, writes, tuple(lags.items()), gone, how.stride, wanted))
+        self.calls.append(Scan(cells, clock, reads, writes, tuple(lags.items()), gone, how.stride, wanted, gate))
 
     def _clock(self, kind: ValueType) -> int:
         """The slot of a value that has as many steps as `kind`: the input, or every k-th step of it."""
@@ -170,6 +180,8 @@ class _Compiler:
 
     def _edge(self, s: Source | None, index: dict[str, int], chunks: bool) -> Edge:
         """One input of a cell; where it runs in `chunks`, outer products from outside come as two vectors."""
+        if s is not None and s.node in self.folded:
+            return Edge()
         if s is None or s.node not in index:
             node = self.nodes.get(s.node) if chunks and s else None
             return Edge(slot=self._pair(node) if node and node.op == "outer" else self._read(s))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,11 +12,11 @@ from torch import Tensor
 from archsearch.build.forms import mask
 from archsearch.graph.architecture import Source
 from archsearch.graph.types import ValueType
-from archsearch.kernels.linear import linear
+from archsearch.kernels.linear import linear, linears
 from archsearch.ops.base import Context, Op
 from archsearch.ops.perceptron import Linear
 
-__all__ = ["Call", "Cell", "Edge", "Every", "Loop", "Plan", "Shift"]
+__all__ = ["Call", "Cell", "Edge", "Every", "Linears", "Loop", "Plan", "Shift"]
 
 Slots = list[Any]
 Start = tuple[Mapping[str, Any], str] | None
@@ -44,6 +44,26 @@ class Call:
                 slots[i] = part
         else:
             slots[self.writes[0]] = y
+
+
+@dataclass(slots=True)
+class Linears:
+    """Linear maps of one value; those that the compiler meets later join in."""
+
+    reads: tuple[int, ...]
+    writes: tuple[int, ...] = ()
+    weights: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def join(self, weights: Mapping[str, Any], write: int) -> None:
+        """Takes one more."""
+        self.weights.append(weights)
+        self.writes = (*self.writes, write)
+
+    def run(self, slots: Slots, ctx: Context) -> None:
+        """Reads and writes `slots`."""
+        ys = linears(slots[self.reads[0]], [w["weight"] for w in self.weights], [w.get("bias") for w in self.weights])
+        for i, y in zip(self.writes, ys, strict=True):
+            slots[i] = y
 
 
 @dataclass(slots=True)
@@ -204,7 +224,7 @@ class _Linears:
 class Plan:
     """The calls in order; the result of the graph is in slot `output`."""
 
-    calls: list[Call | Shift | Loop]
+    calls: list[Call | Linears | Shift | Loop]
     size: int
     inputs: Mapping[str, int]
     output: int

@@ -11,7 +11,7 @@ from torch import Tensor
 from archsearch.build.forms import Form, Key, combine, shifted
 from archsearch.build.plan import Cell, Slots, first
 from archsearch.kernels.block_scan import block_scan
-from archsearch.kernels.scan import cumulate, scan
+from archsearch.kernels.scan import cumulate, gated_scan, scan
 from archsearch.ops.base import Context
 
 __all__ = ["Scan"]
@@ -32,6 +32,7 @@ class Scan:
         eliminated: those that are put together from others.
         stride: as many scans are interleaved.
         wanted: the values that are read outside, with their slots.
+        gate: the slots of z and c of a state `h = (1 − z) h⁻ + z c`, of whose nodes nothing else has to be known.
     """
 
     cells: tuple[Cell, ...]
@@ -42,10 +43,15 @@ class Scan:
     eliminated: tuple[State, ...]
     stride: int
     wanted: tuple[tuple[State, int], ...]
+    gate: tuple[int, int] | None = None
 
     def run(self, slots: Slots, ctx: Context) -> None:
         """Reads and writes `slots`."""
         clock = slots[self.clock]
+        if self.gate is not None:
+            ((state, slot),) = self.wanted
+            slots[slot] = self._gated(state, slots[self.gate[0]], slots[self.gate[1]], clock)
+            return
         forms = self._forms(slots, clock, ctx)
         solved = self._eliminate(forms, clock)
         values = self._solve(forms, clock)
@@ -63,6 +69,10 @@ class Scan:
             if state not in values:
                 values[state] = self._spread(forms[state].value(read), state, clock)
             slots[slot] = values[state]
+
+    def _gated(self, state: State, gate: Tensor, new: Tensor, clock: Tensor) -> Tensor:
+        states = gated_scan(self._lanes(gate), self._lanes(new), self._start(state, clock))
+        return self._steps(states, state, clock)
 
     def _forms(self, slots: Slots, clock: Tensor, ctx: Context) -> dict[State, Form]:
         forms: dict[State, Form] = {}

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from archsearch.graph.architecture import Architecture, Node, Source
 from archsearch.graph.components import Component, components
 from archsearch.graph.fast_weights import Around, FastWeights, fast_weights
+from archsearch.graph.gates import Gate, find_gate
 from archsearch.graph.opspec import OpSpec
 from archsearch.graph.transition import KINDS, Bounds, Transition, bounds, may_be_negative
 from archsearch.graph.types import ValueType
@@ -62,6 +63,7 @@ class Recurrence:
         lags: the states that are left, each with how many strides back it is read.
         reason: why it is a loop, in words; empty where it is none.
         weights: the roles of the nodes where it runs in chunks.
+        gate: the gate that fills the one state of a scan, where there is one.
         transition: what a step does to the state, and what that can and cannot solve.
     """
 
@@ -74,6 +76,7 @@ class Recurrence:
     lags: tuple[tuple[State, int], ...] = ()
     reason: str = ""
     weights: FastWeights | None = None
+    gate: Gate | None = None
     transition: Transition = KINDS["nonlinear"]
 
     @property
@@ -141,6 +144,8 @@ def _recurrence(component: Component, around: Around, known: Bounds, ops: Mappin
     found = replace(found, transition=KINDS[_diagonal(nodes, known) if found.block == 1 else "blocks"])
     if found.block > BLOCK:
         return replace(found, reason=f"{found.block} {_MANY}")
+    if found.block == 1:
+        found = replace(found, gate=find_gate(nodes, around))
     return replace(found, kind="interleaved scan" if stride > 1 else "block scan" if found.block > 1 else "scan")
 
 

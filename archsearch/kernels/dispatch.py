@@ -13,7 +13,8 @@ import torch
 __all__ = [
     "chunk_length",
     "gru_in_one_loop",
-    "query_chunk",
+    "linears_at_once",
+    "pairs_at_once", "query_chunk",
     "rnn_in_one_loop",
     "scan_chunk",
     "selective_chunk",
@@ -36,6 +37,11 @@ def gru_in_one_loop(device: torch.device, lanes: int) -> bool:
     return device.type == "cpu" and lanes <= _GRU_LANES
 
 
+def pairs_at_once(device: torch.device) -> int:
+    """The features of pairs of steps that additive attention holds at a time."""
+    return 1 << 18 if device.type == "cpu" else 1 << 26
+
+
 def rnn_in_one_loop(device: torch.device) -> bool:
     """Whether `kernels.rnn` beats `torch.rnn_tanh`, which takes the copies one by one.
 
@@ -43,6 +49,21 @@ def rnn_in_one_loop(device: torch.device) -> bool:
     of width 16 (batch 32), and 0.9 with one of width 256 at batch 64. On a GPU a loop is bound by launches.
     """
     return device.type == "cpu"
+
+
+_LINEARS_SIZE = 1 << 16
+
+
+def linears_at_once(device: torch.device, size: int) -> bool:
+    """Whether the gradient of a value that several linear maps read is summed up within their products.
+
+    On one CPU thread, forward and backward, two maps of width 64 take 0.93 of the time at a million numbers; below some
+    ten thousand what Python costs is more. Not tried on a GPU.
+
+    Args:
+        size: numbers of the value.
+    """
+    return device.type == "cpu" and size >= _LINEARS_SIZE
 
 
 _SCAN_LANES = 2048
@@ -54,9 +75,9 @@ _SCAN_SIZE = 1 << 15
 def scan_chunk(device: torch.device, lanes: int, time: int) -> int:
     """The steps of a chunk of a linear recurrence; 1 for one step after the other, 0 for the odd/even scan.
 
-    On one CPU thread chunks take 0.45 of the time of one step after the other at 1,024 lanes and 1,024 steps, 0.4 at 256
-    steps and a third at 4,096; at 4,096 lanes they take 1.1, below 32 steps 1.5. The odd/even scan takes 1.2 to 2.7
-    times as long as chunks there; it has fewer operations, and on a GPU a loop is bound by launches.
+    On one CPU thread chunks take 0.45 of the time of one step after the other at 1,024 lanes and 1,024 steps, 0.4 at
+    256 steps and a third at 4,096; at 4,096 lanes they take 1.1, below 32 steps 1.5. The odd/even scan takes 1.2 to
+    2.7 times as long as chunks there; it has fewer operations, and on a GPU a loop is bound by launches.
 
     Args:
         lanes: those of all sequences.
@@ -84,7 +105,7 @@ def chunk_length(device: torch.device, *, rows: bool) -> int:
 
 def selective_chunk(device: torch.device, time: int) -> int:
     """The steps of a selective scan whose states are held at a time."""
-    return min(time, 8 if device.type == "cpu" else 128)
+    return min(time, 16 if device.type == "cpu" else 128)
 
 
 def query_chunk(device: torch.device) -> int:

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from archsearch.build.model import Model, build
 from archsearch.graph.architecture import Architecture
-from archsearch.kernels.linear import linear
-from archsearch.kernels.scan import scan
+from archsearch.kernels.linear import linear, linears
+from archsearch.kernels.scan import gated_scan
 from archsearch.ops.base import Context
 from archsearch.tasks.base import InputKind, OutputKind
 from tests.build.graphs import graph
@@ -66,13 +66,12 @@ def weights(m: Model) -> dict[str, Tensor]:
 
 
 def min_gru_by_hand(m: Model) -> Form:
-    """The same cell with the kernel called directly."""
+    """The same cell with the kernels called directly."""
     p = weights(m)
 
     def run(x: Tensor) -> Tensor:
-        z = torch.sigmoid(linear(x, p["gate.weight"], p["gate.bias"]))
-        new = z * linear(x, p["new.weight"], p["new.bias"])
-        return scan((1.0 - z).flatten(0, 1), new.flatten(0, 1)).view(new.shape)
+        gate, new = linears(x, [p["gate.weight"], p["new.weight"]], [p["gate.bias"], p["new.bias"]])
+        return gated_scan(torch.sigmoid(gate).flatten(0, 1), new.flatten(0, 1)).view(new.shape)
 
     return run
 

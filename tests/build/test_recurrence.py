@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from archsearch.build.model import Model, build
-from archsearch.build.plan import Loop
+from archsearch.build.plan import Linears, Loop
+from archsearch.build.scans import Scan
 from archsearch.graph.architecture import Architecture
 from archsearch.ops.base import Context
 from archsearch.tasks.base import InputKind, OutputKind
@@ -95,6 +96,56 @@ def test_a_cycle_that_scans_equals_its_loop(name: str, time: int, start: str) ->
     both(a, time)
     both(a, time, torch.float32)
     both(a, time, train=True)
+
+
+GATES: dict[str, tuple[dict[str, Any], bool, set[str]]] = {
+    "min_gru": ({}, True, {"open", "take"}),
+    "the other way round": (
+        {"keep": ("multiply", {}, ("h[t-1]", "z")), "take": ("multiply", {}, ("new", "open"))},
+        True,
+        {"take"},
+    ),
+    "two steps back": ({"keep": ("multiply", {}, ("open", "h[t-2]"))}, True, {"open", "take"}),
+    "1 - z is read twice": ({"out": ("add", {}, ("h", "open"))}, True, {"take"}),
+    "another gate": ({"take": ("multiply", {}, ("open", "new"))}, False, set()),
+    "a late gate": ({"keep": ("multiply", {}, ("open[t-1]", "h[t-1]"))}, False, set()),
+    "what is kept is read too": ({"out": ("add", {}, ("h", "keep"))}, False, set()),
+}
+
+
+@pytest.mark.parametrize("start", ["zero", "learned"])
+@pytest.mark.parametrize("name", GATES)
+def test_a_gated_state_scans_without_its_products(name: str, start: str) -> None:
+    changed, gated, folded = GATES[name]
+    a = graph(6, MIN_GRU | {"out": ("identity", {}, "h")} | changed, known={"h": 6}, initial={"h": start})
+    plan = build(a, *KINDS, seeds=[1])._plan
+    (scan,) = (c for c in plan.calls if isinstance(c, Scan))
+    assert (scan.gate is not None) == gated
+    assert {"open", "take"} - {s.node for s in plan.places} == folded
+    for time in (1, 2, 40):
+        both(a, time)
+
+
+@pytest.mark.parametrize("late", ["", "[t-1]"])
+def test_linear_maps_of_one_value_are_one_call(late: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archsearch.kernels.dispatch._LINEARS_SIZE", 1)
+    x = f"in{late}"
+    nodes = {
+        "a": ("linear", {}, x),
+        "n": ("tanh", {}, "a"),
+        "b": ("linear", {"bias": False, "width": 3}, x),
+        "c": ("linear", {"width": 3}, x),
+        "other": ("linear", {"width": 3}, "n"),
+        "out": ("add", {}, ("b", "c", "other")),
+    }
+    a = graph(6, nodes, weights={"b": "one", "a": "two"})
+    plan = build(a, *KINDS, seeds=[1])._plan
+    assert [len(c.writes) for c in plan.calls if isinstance(c, Linears)] == [3, 1]
+    got = results(a, 5, torch.float64, False, False)
+    monkeypatch.setattr("archsearch.kernels.dispatch._LINEARS_SIZE", 1 << 40)
+    wanted = results(a, 5, torch.float64, False, False)
+    for p, q in zip(got, wanted, strict=True):
+        close(p, q, "value", 1e-12)
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
