@@ -17,12 +17,12 @@ __all__ = ["causal_convolution"]
 
 
 class _CausalConvolution(torch.autograd.Function):
-    """Linear convolution as a circular one over n ≥ 2T − 1 points; saves the two spectra."""
+    """Linear convolution as a circular one over n ≥ T + L − 1 points; saves the two spectra."""
 
     @staticmethod
     def forward(x: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         time = x.shape[-1]
-        n = fast_length(2 * time - 1)
+        n = fast_length(time + k.shape[-1] - 1)
         x_f, k_f = torch.fft.rfft(x, n=n), torch.fft.rfft(k, n=n)
         return torch.fft.irfft(x_f * k_f.unsqueeze(1), n=n)[..., :time], x_f, k_f
 
@@ -31,7 +31,7 @@ class _CausalConvolution(torch.autograd.Function):
         y, x_f, k_f = output
         ctx.mark_non_differentiable(x_f, k_f)
         ctx.set_materialize_grads(False)
-        ctx.time = y.shape[-1]
+        ctx.lengths = y.shape[-1], inputs[1].shape[-1]
         ctx.save_for_backward(x_f, k_f)
 
     @staticmethod
@@ -40,10 +40,11 @@ class _CausalConvolution(torch.autograd.Function):
         if g is None:
             return None, None
         x_f, k_f = ctx.saved_tensors
-        n = fast_length(2 * ctx.time - 1)
+        time, taps = ctx.lengths
+        n = fast_length(time + taps - 1)
         g_f = torch.fft.rfft(g, n=n)
-        g_x = torch.fft.irfft(g_f * k_f.conj().unsqueeze(1), n=n)[..., : ctx.time]
-        g_k = torch.fft.irfft((g_f * x_f.conj()).sum(1), n=n)[..., : ctx.time]
+        g_x = torch.fft.irfft(g_f * k_f.conj().unsqueeze(1), n=n)[..., :time]
+        g_k = torch.fft.irfft((g_f * x_f.conj()).sum(1), n=n)[..., :taps]
         return g_x, g_k
 
 
@@ -52,7 +53,7 @@ def causal_convolution(x: Tensor, k: Tensor) -> Tensor:
 
     Args:
         x: `(E, B, T, D)`.
-        k: `(E, D, T)`, the filter of each feature.
+        k: `(E, D, L)`, the filter of each feature; zero beyond its L ≤ T taps.
 
     Returns:
         `(E, B, T, D)`, a view with features before time in memory.
