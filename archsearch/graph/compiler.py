@@ -7,13 +7,15 @@ meets is found when the space is read. Shipped definitions are compiled when som
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from archsearch.errors import RuleError, nearest
 from archsearch.graph.binding import Binder
+from archsearch.graph.bodies import Body, Definitions, Place, body_name, closed, is_body, is_hidden
 from archsearch.graph.domain import Categorical
 from archsearch.graph.equations import Signature, nodes_of
 from archsearch.graph.opspec import OpSpec, Port, Registry
+from archsearch.graph.parsing import DOLLAR
 from archsearch.graph.reader import Items, Leaf, Located, Mark, Table
 from archsearch.graph.repeats import read_repeat
 from archsearch.graph.statics import refuse_cycles
@@ -46,6 +48,7 @@ from archsearch.graph.values import (
 from archsearch.graph.wiring import Wirer
 from archsearch.graph.words import (
     BODY_KEYS,
+    KINDS,
     NODE_KEYS,
     RESERVED,
     as_body,
@@ -62,34 +65,10 @@ from archsearch.graph.words import (
 __all__ = ["Compiler", "Definitions"]
 
 MAX_DEPTH = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Definitions:
-    """The `define:` entries that a body may use: its own file's, then those of `fallback`."""
-
-    entries: Mapping[str, Located]
-    keys: Mapping[str, Mark]
-    fallback: Definitions | None = None
-
-    def find(self, name: str) -> tuple[Definitions, Located, Mark] | None:
-        """The entry called `name`, and the definitions that it may use itself."""
-        if name in self.entries:
-            return self, self.entries[name], self.keys[name]
-        return self.fallback.find(name) if self.fallback else None
-
-    def names(self) -> list[str]:
-        """All names, own ones first."""
-        return [*self.entries, *(self.fallback.names() if self.fallback else ())]
-
-
-@dataclass(slots=True)
-class _Place:
-    """Where a body stands: whose definitions it uses, which names it sees, how its path begins."""
-
-    definitions: Definitions
-    scope: Scope
-    path: str
+MAX_GIVEN = 24
+"""How deep bodies may be given to definitions inside of bodies."""
+MAX_SPECIAL = 2_000
+"""How many uses of definitions may be given bodies, those inside of definitions counted each time."""
 
 
 @dataclass(slots=True)
@@ -107,17 +86,25 @@ class Compiler:
     elsewhere: dict[str, str] = field(default_factory=dict)
     _graphs: dict[tuple[int, str], Graph] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
+    _special: int = 0
+    _given_depth: int = 0
 
     # ---- definitions -----------------------------------------------------------------------------------------------
 
-    def definition(self, name: str, definitions: Definitions, mark: Mark) -> Graph | None:
-        """The compiled definition called `name`, or `None`; raises `FileError` if it uses itself."""
+    def definition(
+        self, name: str, definitions: Definitions, mark: Mark, given: Mapping[str, Body] | None = None
+    ) -> Graph | None:
+        """The compiled definition called `name`, or `None`; raises `FileError` if it uses itself.
+
+        Args:
+            given: bodies in place of its own defaults.
+        """
         found = definitions.find(name)
         if found is None:
             return None
         owner, body, key = found
         known = self._graphs.get((id(owner), name))
-        if known is not None:
+        if known is not None and not given:
             return known
         if name in self._open:
             chain = " → ".join([*self._open[self._open.index(name) :], name])
@@ -128,16 +115,17 @@ class Compiler:
             raise mark.error(f"definitions nest at most {MAX_DEPTH} deep", value=f"`{name}` is deeper")
         self._open.append(name)
         try:
-            place = _Place(owner, self.scope, name)
-            graph = self.body(body, place, name, ("in",), new_scope=True)
+            place = Place(owner, self.scope, name)
+            graph = self.body(body, place, name, ("in",), new_scope=True, given=given)
         finally:
             self._open.pop()
-        self._graphs[id(owner), name] = graph
+        if not given:
+            self._graphs[id(owner), name] = graph
         return graph
 
     def graph(self, body: Located, definitions: Definitions) -> Graph:
         """The space's graph."""
-        graph = self.body(body, _Place(definitions, self.scope, ""), "graph", ("in",), new_scope=True)
+        graph = self.body(body, Place(definitions, self.scope, ""), "graph", ("in",), new_scope=True)
         if isinstance(body, Table) and "equations" in body and "in" not in body:
             graph.inputs = ("in",)
         return graph
@@ -145,7 +133,14 @@ class Compiler:
     # ---- bodies ----------------------------------------------------------------------------------------------------
 
     def body(
-        self, value: Located, place: _Place, label: str, inputs: tuple[str, ...], *, new_scope: bool = False
+        self,
+        value: Located,
+        place: Place,
+        label: str,
+        inputs: tuple[str, ...],
+        *,
+        new_scope: bool = False,
+        given: Mapping[str, Body] | None = None,
     ) -> Graph:
         """A body: `{nodes: ...}`, or a single `{op: ...}`, `{choose: ...}`, `{repeat: ...}`; a bare name is an op."""
         table = as_body(value, label)
@@ -156,8 +151,8 @@ class Compiler:
             inputs = ("x",)  # `in` is a word of Python's grammar, which equations follow
         graph = Graph(label, table.mark, inputs, scope=new_scope)
         scope = Scope({}, place.scope)
-        inner = _Place(place.definitions, scope, place.path)
-        self._names(table, graph, scope)
+        inner = replace(place, scope=scope)
+        self._names(table, graph, inner, given or {})
         if kind == "equations":
             table = self._equations(table, inputs, inner)
             kind = "nodes"
@@ -179,29 +174,42 @@ class Compiler:
         if graph.depth > MAX_DEPTH:
             raise table.mark.error(f"bodies nest at most {MAX_DEPTH} deep", value="more", node=label)
         refuse_cycles(graph, place.path)
+        self._all_used(graph, inner)
         return graph
 
-    def _equations(self, table: Table, inputs: tuple[str, ...], place: _Place) -> Table:
+    def _all_used(self, graph: Graph, place: Place) -> None:
+        """Refuses a body that no node asks for: nothing would ever look at what is given for it."""
+        for name in graph.bodies:
+            if not place.bodies[name].used:
+                rule = "a parameter that holds a body must be used by a node"
+                hint = f"Write {{op: ${name}}}."
+                raise place.bodies[name].mark.error(rule, value=f"`{name}`, unused", node=graph.label, hint=hint)
+
+    def _equations(self, table: Table, inputs: tuple[str, ...], place: Place) -> Table:
         """The same body with the nodes that its equations stand for."""
         table.only(("equations", *BODY_KEYS), f"`{place.path or 'graph'}`")
 
         def find(name: str, mark: Mark) -> Signature | None:
+            if (body := place.bodies.get(name.removeprefix(DOLLAR))) is not None:
+                return Signature((Port("in"),), (), ("out",), True, f"${body.name}")
             graph = self.definition(name, place.definitions, mark)
             if graph is not None:
-                return Signature(tuple(map(Port, graph.inputs)), tuple(graph.params), graph.output_names, True)
+                settings = (*graph.params, *graph.bodies)
+                return Signature(tuple(map(Port, graph.inputs)), settings, graph.output_names, True)
             return Signature.of(self.registry[name]) if name in self.registry else None
 
         def known() -> list[str]:
-            return [*place.definitions.names(), *self.registry]
+            return [*place.bodies, *place.definitions.names(), *self.registry]
 
         return nodes_of(table, inputs, {*place.scope.all(), WIDTH}, find, known)
 
-    def _names(self, table: Table, graph: Graph, scope: Scope) -> None:
+    def _names(self, table: Table, graph: Graph, place: Place, given: Mapping[str, Body]) -> None:
         """`params:` and `choices:` of a body."""
+        scope = place.scope
         for key in ("params", "choices"):
             for name, value in named_values(table.get(key), key).items():
                 mark = table.entries[key].keys[name]  # type: ignore[union-attr]
-                if name in scope.names or name in RESERVED:
+                if name in scope.names or name in graph.bodies or name in RESERVED:
                     rule = "a parameter or choice needs a name that stands for nothing else"
                     raise mark.error(rule, value=f"`{name}`", node=graph.label)
                 if key == "choices":
@@ -209,6 +217,10 @@ class Compiler:
                         raise value.mark.error(f"`choices` holds open choices, as {name}: {{choose: [1, 2]}}")
                     graph.choices[name] = pick_of(value, f"`{name}`")
                     scope.names[name] = True
+                elif is_body(value):
+                    body = given.get(name) or Body(name, value, mark, place, tuple(self._open), default=True)
+                    graph.bodies = (*graph.bodies, name)
+                    place.bodies = {**place.bodies, name: body}
                 else:
                     graph.params[name] = value_of(value, scope, f"`{name}`")
                     scope.names[name] = _is_open(graph.params[name], scope)
@@ -259,15 +271,15 @@ class Compiler:
     # ---- nodes -----------------------------------------------------------------------------------------------------
 
     def _member(
-        self, name: str, node: Table, place: _Place, inputs: tuple[str, ...], path: str
+        self, name: str, node: Table, place: Place, inputs: tuple[str, ...], path: str
     ) -> tuple[Member, list[tuple[str, Apply]]]:
         """A node without its wiring, and what has to be wired: one apply, or one for each alternative."""
         kind = kind_of(node, path)
-        inner = _Place(place.definitions, place.scope, path)
+        inner = place.below(path)
         mark = node.mark
         merge, weights, initial = node_words(node, path, self.registry)
         if kind == "op":
-            apply, options = self._op(name, node, inner)
+            apply, options = self._op(name, node, inner, inputs)
         elif kind == "choose":
             only_keys(name, node, ("choose",), path)
             # A single body hands its inputs on; a node among others has those that its `from` names.
@@ -285,14 +297,14 @@ class Compiler:
             options = [("", apply)]
         return Member(name, mark, apply, (), merge, weights, initial), options
 
-    def _turn(self, value: Located, place: _Place, label: str) -> Graph:
+    def _turn(self, value: Located, place: Place, label: str) -> Graph:
         """What a repeat repeats: a definition or op by name, or a body."""
-        if isinstance(value, Leaf):
+        if isinstance(value, Leaf) and body_name(value) is None:
             found = self.definition(name_of(value, "what is repeated"), place.definitions, value.mark)
             return found or self.body(value, place, str(value.value), ("in",))
         return self.body(value, place, label, ("in",))
 
-    def _choose(self, node: Table, place: _Place, inputs: tuple[str, ...]) -> tuple[Apply, list[tuple[str, Apply]]]:
+    def _choose(self, node: Table, place: Place, inputs: tuple[str, ...]) -> tuple[Apply, list[tuple[str, Apply]]]:
         value = node.entries["choose"]
         found: dict[str, Located] = {}
         if isinstance(value, Table):
@@ -311,7 +323,7 @@ class Compiler:
             if not IDENTIFIER.fullmatch(name):
                 rule = "the name of an alternative has letters, digits and _"
                 raise body.mark.error(rule, value=f"`{name}`", node=place.path or None)
-            inner = _Place(place.definitions, place.scope, join(place.path, name))
+            inner = place.below(join(place.path, name))
             graph = self.body(body, inner, name, inputs)
             options.append((name, self._use(graph, {}, {}, inner, inner.path)))
         return self._alternatives(options, "", value.mark, place.path), options
@@ -325,8 +337,14 @@ class Compiler:
         domain = Categorical(tuple(name for name, _ in options))
         return Choose(domain, {}, suffix, outputs if len(outputs) > 1 else ("out",))
 
-    def _op(self, name: str, node: Table, place: _Place) -> tuple[Apply, list[tuple[str, Apply]]]:
+    def _op(
+        self, name: str, node: Table, place: Place, inputs: tuple[str, ...]
+    ) -> tuple[Apply, list[tuple[str, Apply]]]:
         value = node.entries["op"]
+        if (body := body_name(value)) is not None:
+            only_keys(name, node, ("op",), place.path)
+            apply: Apply = self._given(body, node, place, inputs if name == "" else named_inputs(node.get("from")))
+            return apply, [("", apply)]
         if not isinstance(value, Table):
             apply = self._applied(name_of(value, "`op`"), value.mark, name, node, place)
             return apply, [("", apply)]
@@ -342,7 +360,7 @@ class Compiler:
             options.append((op, self._applied(op, item.mark, name, node, place)))
         return self._alternatives(options, ".op", names.mark, place.path), options
 
-    def _applied(self, op: str, mark: Mark, name: str, node: Table, place: _Place) -> Apply:
+    def _applied(self, op: str, mark: Mark, name: str, node: Table, place: Place) -> Apply:
         """The op or definition called `op` with the settings of the node."""
         graph = self.definition(op, place.definitions, mark)
         if graph is None and op not in self.registry:
@@ -350,13 +368,19 @@ class Compiler:
             raise mark.error("`op` must name an op or a definition", value=f"`{op}`", near=near, node=place.path)
         words = ("op", *NODE_KEYS, "into", *(BODY_KEYS if name == "" else ()))
         given = {k: v for k, v in node.entries.items() if k not in words}
-        known = tuple(graph.params) if graph else tuple(s.name for s in self.registry[op].settings)
+        settings = (*graph.params, *graph.bodies) if graph else (s.name for s in self.registry[op].settings)
+        known = tuple(settings)
         for key in given:
             if key not in known:
                 rule = f"`{op}` has the settings {', '.join(known) or 'none'}"
                 near = nearest(key, [*known, *words])
                 raise node.keys[key].error(rule, value=f"`{key}`", near=near, node=place.path or None)
-        values = {k: value_of(v, place.scope, f"`{k}`") for k, v in given.items()}
+        if graph and not set(graph.bodies).isdisjoint(given):
+            graph, hidden = self._specialised(op, mark, graph, node, place)
+        else:
+            hidden = {}
+        bodies = graph.bodies if graph else ()
+        values = {k: self._scalar(k, v, place) for k, v in given.items() if k not in bodies} | hidden
         marks = {k: node.keys[k] for k in given}
         if graph is None:
             return self._primitive(self.registry[op], values, marks, node, place)
@@ -365,16 +389,75 @@ class Compiler:
             raise node.keys["into"].error(rule, node=place.path)
         return self._use(graph, values, marks, place, place.path)
 
+    def _scalar(self, key: str, value: Located, place: Place) -> Value:
+        """What stands at a setting."""
+        name = body_name(value)
+        if name in place.bodies and name not in place.scope.all():
+            rule = f"`{key}` takes a scalar, and `${name}` is a body"
+            raise value.mark.error(rule, value=f"`${name}`", node=place.path or None, hint=f"Write {{op: ${name}}}.")
+        return value_of(value, place.scope, f"`{key}`")
+
+    # ---- bodies that are given -------------------------------------------------------------------------------------
+
+    def _specialised(
+        self, op: str, mark: Mark, plain: Graph, node: Table, place: Place
+    ) -> tuple[Graph, dict[str, Value]]:
+        """A definition with the bodies that a node gives, and the arguments that those need."""
+        self._special += 1
+        if self._special > MAX_SPECIAL:
+            rule = f"a space gives bodies to at most {MAX_SPECIAL:,} uses of definitions"
+            raise mark.error(rule, value="more", node=place.path or None)
+        bodies = {}
+        for key in plain.bodies:
+            if key in node:
+                value = node.entries[key]
+                if isinstance(value, Leaf) and body_name(value) is None and not _is_name(value):
+                    rule = f"`{key}` of `{op}` takes a body: the name of an op, or one of {', '.join(KINDS)}"
+                    raise value.mark.error(rule, value=f"`{value.text}`", node=place.path or None)
+                bodies[key] = Body(key, value, node.keys[key], place, tuple(self._open))
+        graph = self.definition(op, place.definitions, mark, bodies)
+        assert graph is not None
+        hidden: dict[str, Value] = {}
+        for body in bodies.values():
+            hidden |= {inside: Name(outside, body.mark) for outside, inside in body.captured.items()}
+        graph.params.update({name: Const(None, mark) for name in hidden})
+        return graph, hidden
+
+    def _given(self, name: str, node: Table, place: Place, inputs: tuple[str, ...]) -> Use:
+        """The body that `{op: $name}` stands for, compiled where the node stands."""
+        mark, body = node.entries["op"].mark, place.bodies.get(name)
+        if body is None:
+            rule = "`op: $name` must name a parameter whose default is a body"
+            hint = f"`{name}` holds a scalar." if name in place.scope.all() else None
+            near = nearest(name, place.bodies)
+            raise mark.error(rule, value=f"`${name}`", near=near, node=place.path or None, hint=hint)
+        body.used = True
+        stack, self._open = self._open, list(body.open)
+        self._given_depth += 1
+        try:
+            if self._given_depth > MAX_GIVEN:
+                raise mark.error(f"bodies are given to one another at most {MAX_GIVEN} deep", value="more")
+            graph = self.body(body.text, body.at(place), name, inputs)
+        finally:
+            self._given_depth -= 1
+            self._open = stack
+        if len(graph.inputs) == len(inputs) == 1:
+            graph.inputs = inputs
+        elif set(graph.inputs) != set(inputs):
+            rule = f"what stands for `${name}` must have the inputs {', '.join(inputs)}, which its node gives"
+            raise body.text.mark.error(rule, value=", ".join(graph.inputs), node=place.path or None)
+        return closed(graph, body.arguments(place))
+
     def _use(
-        self, graph: Graph, values: Mapping[str, Value], marks: Mapping[str, Mark], place: _Place, path: str
+        self, graph: Graph, values: Mapping[str, Value], marks: Mapping[str, Mark], place: Place, path: str
     ) -> Use:
         seen = place.scope.all()
         shown = [k for k in graph.params if isinstance(graph.params[k], Pick) and k not in values]
-        shown += [k for k, v in values.items() if _is_open(v, seen)]
+        shown += [k for k, v in values.items() if not is_hidden(k) and _is_open(v, seen)]
         return Use(graph, dict(values), tuple(k for k in graph.params if k in shown))
 
     def _primitive(
-        self, spec: OpSpec, values: dict[str, Value], marks: dict[str, Mark], node: Table, place: _Place
+        self, spec: OpSpec, values: dict[str, Value], marks: dict[str, Mark], node: Table, place: Place
     ) -> OpApply:
         settings = {s.name: s for s in spec.settings}
         outputs = spec.outputs
@@ -426,6 +509,10 @@ def _ports(apply: Apply, name: str) -> tuple[tuple[Port, ...], str]:
         raise AssertionError("alternatives are wired one by one")
     graph = next(iter(apply.patterns.values()))[0]
     return tuple(Port(i) for i in graph.inputs), f"a repeat of `{graph.label}`"
+
+
+def _is_name(value: Leaf) -> bool:
+    return isinstance(value.value, str) and IDENTIFIER.fullmatch(value.value) is not None
 
 
 def _is_open(value: Value, names: Scope | Mapping[str, bool]) -> bool:

@@ -33,12 +33,17 @@ _FLAGS = {"true": True, "false": False}
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What can be called: an op, or a definition (whose outputs have names of their own)."""
+    """What can be called: an op, or a definition (whose outputs have names of their own).
+
+    Args:
+        op: what its node says at `op`, if that is not the name of the function.
+    """
 
     ports: tuple[Port, ...]
     settings: tuple[str, ...]
     outputs: tuple[str, ...]
     definition: bool
+    op: str = ""
 
     @classmethod
     def of(cls, spec: OpSpec) -> Signature:
@@ -362,7 +367,7 @@ class _Work:
             marks = [self.marks[n] for n in into]
             more["into"] = Items(tuple(Leaf(n, m, n) for n, m in zip(into, marks, strict=True)), self.text.mark(e))
         edges = {p: leafs[0] if len(leafs) == 1 else Items(tuple(leafs), leafs[0].mark) for p, leafs in given.items()}
-        self._emit(name, e, op, edges, more)
+        self._emit(name, e, signature.op or op, edges, more)
 
     def _positions(self, e: ast.Call, signature: Signature, op: str) -> list[str]:
         """The port of each argument without a keyword; the last port takes all others if it takes many."""

@@ -134,7 +134,7 @@ class _Listing:
         for name, default in graph.params.items():
             found = given[name] if name in given else self.value(default, join(path, name), condition, inner)
             # The parameter was asked where it was given; naming it again asks nothing.
-            inner[name] = _Named(found.values)
+            inner[name] = _Named(found.values, found.path)
         self.body(graph, path, condition, inner)
 
     def repeat(self, apply: Repeat, path: str, condition: Mapping[str, Any], env: Env) -> None:

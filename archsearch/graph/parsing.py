@@ -100,7 +100,7 @@ def words_of(e: ast.expr) -> str:
     """The name of the op that an expression becomes, for the name of its node."""
     match e:
         case ast.Call(func=ast.Name(id=name)):
-            return name
+            return name.removeprefix(DOLLAR)
         case ast.BinOp(left=ast.Constant(), op=ast.Sub()):
             return "one_minus"
         case ast.BinOp(op=operator):

@@ -26,6 +26,7 @@ Schema = dict[str, Any]
 
 IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]*$"
 EDGE = r"^\s*[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*\s*(\[\s*t\s*-\s*0*[1-9][0-9]*\s*\])?\s*$"
+GIVEN = r"^\$[A-Za-z_][A-Za-z0-9_]*$"
 DEFINITIONS_ONLY = ["version", "name", "summary", "define"]
 BY_KIND = {
     "choose": ("choose",),
@@ -64,8 +65,13 @@ def schema(registry: Registry, definitions: Iterable[Path] = ()) -> Schema:
         "definitions": {
             **_SHARED,
             "op": _op_names(registry, blocks),
+            "given": {"type": "string", "pattern": GIVEN, "description": "A parameter of the body that holds a body."},
             "node": _node([*NODE_KEYS], registry, blocks),
-            "body": {"if": {"type": "string"}, "then": _ref("op"), "else": _ref("full")},
+            "body": {
+                "if": {"type": "string"},
+                "then": {"anyOf": [_ref("op"), _ref("given")]},
+                "else": _ref("full"),
+            },
             "full": _node([*NODE_KEYS, *BODY_KEYS], registry, blocks),
             **{f"op {spec.name}": _op(spec) for spec in registry.values()},
         },
@@ -192,7 +198,10 @@ _WORDS: Schema = {
     "tie": {"enum": [*TIES, None], "description": "What the turns of a repeat share."},
     "nodes": _map(_ref("node"), type="object", description="The nodes of a body, by name. `out` is its output."),
     "equations": {"type": "string", "description": "The short form of a body, one equation a line."},
-    "params": _map(_ref("value"), description="Parameters with their defaults, used as $name."),
+    "params": _map(
+        {"anyOf": [_ref("value"), _ref("full")]},
+        description="Parameters with their defaults, used as $name; one whose default is a body holds a body.",
+    ),
     "choices": _map(_ref("choice"), description="Choices of each instance, used as $name."),
     "in": {**_NAMES, "description": "The inputs of the body."},
     "out": {
@@ -227,7 +236,7 @@ def _node(words: list[str], registry: Registry, blocks: Mapping[str, Located]) -
         for name, body in blocks.items()
         if _params(body)
     ]
-    op = {"anyOf": [_ref("op"), _closed({"choose": _list(_ref("op"), uniqueItems=True)}, ["choose"])]}
+    op = {"anyOf": [_ref("op"), _ref("given"), _closed({"choose": _list(_ref("op"), uniqueItems=True)}, ["choose"])]}
     return {
         "type": "object",
         "oneOf": [{"required": [k]} for k in KINDS],

@@ -206,6 +206,7 @@ class Graph:
         label: the definition's name, the alternative's, or the node's.
         outputs: name and origin of each.
         params: defaults; choices: named ones, one for each instance.
+        bodies: parameters that hold a body; each is in `members` already, wherever a node asks for it.
         scope: false where the body is written in place and sees the parameters around it.
         depth: how deep graphs nest in it.
     """
@@ -219,6 +220,7 @@ class Graph:
     choices: dict[str, Pick] = field(default_factory=dict)
     scope: bool = True
     depth: int = 1
+    bodies: tuple[str, ...] = ()
 
     @property
     def output_names(self) -> tuple[str, ...]:

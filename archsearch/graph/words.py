@@ -9,6 +9,7 @@ from archsearch.graph.values import WIDTH, name_of
 
 __all__ = [
     "BODY_KEYS",
+    "KINDS",
     "NODE_KEYS",
     "RESERVED",
     "as_body",
