@@ -8,10 +8,17 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["carry", "unit_inverse"]
+__all__ = ["carry", "cut", "unit_inverse"]
+
+
+def cut(x: Tensor, length: int, fill: float = 0.0) -> Tensor:
+    """`(N, T, A)` to `(N, M, length, A)`, filled up at the end."""
+    chunks: Tensor = F.pad(x, (0, 0, 0, -x.shape[1] % length), value=fill).unflatten(1, (-1, length))
+    return chunks
 
 
 def carry(step: Tensor, written: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -74,6 +81,5 @@ class _UnitInverse(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Tensor:
-        (inverse,) = ctx.saved_tensors
-        d: Tensor = (inverse.mT @ g @ inverse.mT).tril(-1)
-        return d
+        inverse: Tensor = ctx.saved_tensors[0]
+        return (inverse.mT @ g @ inverse.mT).tril(-1)

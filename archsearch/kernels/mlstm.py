@@ -11,8 +11,9 @@ ones beside v makes n the last column of C.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from archsearch.kernels.chunk_states import cut
 
 __all__ = ["mlstm", "mlstm_step", "normalised"]
 
@@ -33,19 +34,15 @@ def mlstm(q: Tensor, k: Tensor, v: Tensor, log_i: Tensor, log_f: Tensor) -> tupl
     """
     time, length = q.shape[1], min(_LENGTH, q.shape[1])
     one = torch.ones_like(v[..., :1])
-    q, k, v = (_cut(x, length) for x in (q, k, torch.cat([v, one], -1)))
-    forgot = _cut(log_f.unsqueeze(-1).double(), length).squeeze(-1).cumsum(2)
-    gate = _cut(log_i.unsqueeze(-1).double(), length, -torch.inf).squeeze(-1)
+    q, k, v = (cut(x, length) for x in (q, k, torch.cat([v, one], -1)))
+    forgot = cut(log_f.unsqueeze(-1).double(), length).squeeze(-1).cumsum(2)
+    gate = cut(log_i.unsqueeze(-1).double(), length, -torch.inf).squeeze(-1)
     between, since, m, last = _weights(forgot, gate)
     between, since = between.to(v.dtype), since.to(v.dtype)
     memory, after = _memories((k * between[:, :, -1].unsqueeze(-1)).mT @ v, since[:, :, -1])
     y = ((q @ k.mT) * between) @ v + (q * since.unsqueeze(-1)) @ memory
     h = normalised(y, m.to(v.dtype))
     return h.flatten(1, 2)[:, :time], after, last.to(v.dtype)
-
-
-def _cut(x: Tensor, length: int, fill: float = 0.0) -> Tensor:
-    return F.pad(x, (0, 0, 0, -x.shape[1] % length), value=fill).unflatten(1, (-1, length))
 
 
 def _weights(forgot: Tensor, gate: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -13,10 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from archsearch.kernels.chunk_states import carry, unit_inverse
+from archsearch.kernels.chunk_states import carry, cut, unit_inverse
 
 __all__ = ["FORGOTTEN", "row_delta_rule"]
 
@@ -56,7 +55,7 @@ def row_delta_rule(
     """
     log_g = log_g.clamp(min=FORGOTTEN)
     length = _length(log_g)
-    c = _scaled(*(_cut(x, length) for x in (q, w, b, k, v, log_g)))
+    c = _scaled(*(cut(x, length) for x in (q, w, b, k, v, log_g)))
     inverse = unit_inverse(c.w @ c.b.mT)
     reads = inverse @ c.w  # u = reads · S + given
     given = inverse @ ((c.w @ c.k.mT).tril(-1) @ c.v)
@@ -76,11 +75,6 @@ def _length(log_g: Tensor) -> int:
     while length < _LONGEST and length * least <= _RANGE:
         length *= 2
     return min(length, max(2, log_g.shape[1]))
-
-
-def _cut(x: Tensor, length: int) -> Tensor:
-    """`(N, T, A)` to `(N, M, C, A)`, filled up with zeros at the end: such a step changes nothing."""
-    return F.pad(x, (0, 0, 0, -x.shape[1] % length)).unflatten(1, (-1, length))
 
 
 def _scaled(q: Tensor, w: Tensor, b: Tensor, k: Tensor, v: Tensor, log_g: Tensor) -> _Scaled:

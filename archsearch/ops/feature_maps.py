@@ -16,6 +16,7 @@ from archsearch.ops.rules import divides, vector
 
 __all__ = ["FeatureMap"]
 
+_LEAST = 1e-6  # added to a sum that may be zero
 _KINDS = ("elu1", "dpfp", "taylor", "relu", "softmax")
 
 
@@ -36,6 +37,7 @@ class FeatureMap(Op):
     kind: str = setting("elu1", options=_KINDS, help="the function")
     heads: int = setting(1, low=1, help="parts of the width that are mapped by themselves")
     nu: int = setting(1, low=1, help="of dpfp: how many shifts, ν; there are 2 ν features for each one")
+    sum_to_one: bool = setting(False, help="whether the features of a head are divided by their sum")
 
     def infer(self, x: ValueType) -> ValueType:
         part = divides("heads", self.heads, vector(type(self).name, "x", x).width)
@@ -45,15 +47,27 @@ class FeatureMap(Op):
         return {"dpfp": 2 * part * self.nu, "taylor": 1 + part + part * part}.get(self.kind, part)
 
     def cost(self, x: ValueType, *, time: int) -> Cost:
-        return Cost(flops={"softmax": 4 * x.width, "elu1": 2 * x.width}.get(self.kind, self.infer(x).width))
+        width = self.infer(x).width
+        own = {"softmax": 4 * width, "elu1": 2 * width}.get(self.kind, width)
+        return Cost(flops=own + (2 * width if self.sum_to_one else 0))
 
     def forward(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
-        if self.kind == "elu1":
-            return F.elu(x) + 1.0
-        if self.kind == "relu":
-            return torch.relu(x)
-        parts = x.unflatten(-1, (self.heads, -1))
-        return {"softmax": _softmax, "dpfp": self._dpfp, "taylor": _taylor}[self.kind](parts).flatten(-2)
+        y = self._mapped(x.unflatten(-1, (self.heads, -1)))
+        if self.sum_to_one:
+            y = y / (y.sum(-1, keepdim=True) + _LEAST)
+        return y.flatten(-2)
+
+    def _mapped(self, x: Tensor) -> Tensor:
+        match self.kind:
+            case "elu1":
+                return F.elu(x) + 1.0
+            case "relu":
+                return torch.relu(x)
+            case "softmax":
+                return torch.softmax(x, -1)
+            case "dpfp":
+                return self._dpfp(x)
+        return _taylor(x)
 
     def step(self, w: Weights, state: State, x: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
         return self.forward(w, x, ctx=ctx), state
@@ -62,10 +76,6 @@ class FeatureMap(Op):
         """Deterministic parameter-free projection, equation 37."""
         r = torch.relu(torch.cat([x, -x], -1))
         return torch.cat([r * r.roll(j, -1) for j in range(1, self.nu + 1)], -1)
-
-
-def _softmax(x: Tensor) -> Tensor:
-    return torch.softmax(x, -1)
 
 
 def _taylor(x: Tensor) -> Tensor:

@@ -9,5 +9,6 @@ CASES = [
     Case("feature_map", {"kind": "relu"}, (8,)),
     Case("feature_map", {"kind": "softmax", "heads": 2}, (8,)),
     Case("feature_map", {"kind": "dpfp", "heads": 2, "nu": 3}, (8,)),
+    Case("feature_map", {"kind": "dpfp", "heads": 2, "sum_to_one": True}, (12,)),
     Case("feature_map", {"kind": "taylor", "heads": 2}, (8,)),
 ]
