@@ -14,7 +14,8 @@ __all__ = [
     "chunk_length",
     "gru_in_one_loop",
     "linears_at_once",
-    "pairs_at_once", "query_chunk",
+    "pairs_at_once",
+    "query_chunk",
     "rnn_in_one_loop",
     "scan_chunk",
     "selective_chunk",
@@ -38,8 +39,12 @@ def gru_in_one_loop(device: torch.device, lanes: int) -> bool:
 
 
 def pairs_at_once(device: torch.device) -> int:
-    """The features of pairs of steps that additive attention holds at a time."""
-    return 1 << 18 if device.type == "cpu" else 1 << 26
+    """The features of pairs of steps that additive attention holds at a time.
+
+    On one CPU thread, forward and backward, with 16 sequences of 256 steps and 64 features, 2¹⁹ take 0.3 of the time of
+    all pairs at once, 2¹⁷ 0.35 and 2¹⁶ 0.5; with four of 1,024 steps 0.3, 0.35 and 0.5.
+    """
+    return 1 << 19 if device.type == "cpu" else 1 << 26
 
 
 def rnn_in_one_loop(device: torch.device) -> bool:

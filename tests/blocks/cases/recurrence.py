@@ -8,4 +8,5 @@ BLOCKS = {
     "min_lstm": ["", "expand: 1"],
     "griffin": ["", "heads: 2, expand: 2, kernel: 3"],
     "slstm": ["", "heads: 2, kernel: 2"],
+    "attentive_rnn": ["", "heads: 2, expand: 0.5"],
 }
