@@ -106,19 +106,24 @@ def _fused(
 
 
 def _in_blocks(q: Tensor, k: Tensor, v: Tensor, window: int, slopes: tuple[float, ...], scale: float) -> Tensor:
-    """A sliding window: each block of queries sees itself and as many steps before as the window reaches back."""
+    """A sliding window: each block of queries sees itself and as many steps before as the window reaches back.
+
+    The first queries, which see less, go together.
+    """
     n, t, back = q.shape[0], q.shape[2], window - 1
-    block = min(t, window_block(q.device, window))
-    blocks = -(-t // block)
-    q, k, v = (F.pad(x, (0, 0, 0, blocks * block - t)).unflatten(2, (blocks, block)) for x in (q, k, v))
-    mask = _bias(q, slopes, (block, block), 0, window, causal=True)
-    first = _fused(q[:, :, 0], k[:, :, 0], v[:, :, 0], scale, mask=mask)
-    if blocks == 1:
+    block = window_block(q.device, window)
+    lead = min(t, -(-back // block) * block or block)
+    mask = _bias(q, slopes, (lead, lead), 0, window, causal=True)
+    first = _fused(q[:, :, :lead], k[:, :, :lead], v[:, :, :lead], scale, mask=mask)
+    if lead == t:
         return first
+    blocks = -(-(t - lead) // block)
+    q, k, v = (F.pad(x, (0, 0, 0, lead + blocks * block - t)) for x in (q, k, v))
+    q = q[:, :, lead:].unflatten(2, (blocks, block)).transpose(1, 2).flatten(0, 1)
+    k, v = (x[:, :, lead - back :].unfold(2, back + block, block) for x in (k, v))
+    k, v = (x.permute(0, 2, 1, 4, 3).flatten(0, 1) for x in (k, v))
     mask = _bias(q, slopes, (block, back + block), -back, window, causal=True)
-    k, v = (torch.cat([x[:, :, :-1, block - back :], x[:, :, 1:]], 3) for x in (k, v))
-    q, k, v = (x.transpose(1, 2).flatten(0, 1) for x in (q[:, :, 1:], k, v))
-    later = _fused(q, k, v, scale, mask=mask).unflatten(0, (n, blocks - 1)).transpose(1, 2).flatten(2, 3)
+    later = _fused(q, k, v, scale, mask=mask).unflatten(0, (n, blocks)).transpose(1, 2).flatten(2, 3)
     return torch.cat([first, later], 2)[:, :, :t]
 
 

@@ -123,10 +123,10 @@ def query_chunk(device: torch.device) -> int:
 
 
 def window_block(device: torch.device, window: int) -> int:
-    """The queries of a block of a sliding window, at least as many as the window.
+    """The queries of a block of a sliding window; keys are copied 1 + window / block times.
 
-    On one CPU thread, forward and backward, at 4,096 steps and a window of 8, blocks of 32 take 0.08 of the time of
-    full attention, of 64 0.1 and of 128 0.13; at a window of 128, blocks of 128 take 0.22 and of 256 0.46. Fewer and
-    larger blocks suit a GPU.
+    On one CPU thread, forward and backward, at 4,096 steps and a window of 8, blocks of 32 take 0.09 of the time of
+    full attention, of 16 0.1 and of 128 0.18; at a window of 128, blocks of 32 or 64 take 0.2, of 16 0.24 and of 128
+    0.25. Fewer and larger blocks suit a GPU.
     """
-    return max(window, 32 if device.type == "cpu" else 64)
+    return max(32, window // 2) if device.type == "cpu" else max(64, window)
