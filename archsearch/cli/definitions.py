@@ -33,8 +33,11 @@ class Definition:
 
     @property
     def family(self) -> str:
-        """The name of its file."""
-        return self.path.stem
+        """The name of its file, in the singular where the family's is."""
+        from archsearch.graph.opspec import FAMILY_TEXTS
+
+        stem = self.path.stem
+        return stem.removesuffix("s") if stem.removesuffix("s") in FAMILY_TEXTS else stem
 
     @property
     def comment(self) -> str:

@@ -1,0 +1,3 @@
+"""Cases of search_spaces/blocks/memory.yaml: a block and the settings that it is tried with."""
+
+BLOCKS = {"kernel_memory": ["", "heads: 2"]}
