@@ -2,4 +2,7 @@
 
 BLOCKS = {
     "s4d": ["", "state: 3, frequencies: inverse"],
+    "s5": ["", "state: 4, blocks: 2"],
+    "mamba": ["", "state: 4, expand: 1.5, rank: 2, eigenvalues: signed"],
+    "mamba2": ["", "state: 4, heads: 2, kernel: 2, eigenvalues: signed"],
 }
