@@ -23,9 +23,9 @@ from archsearch.ops.base import (
     param,
     setting,
 )
-from archsearch.ops.plumbing import ACTIVATIONS, drop
+from archsearch.ops.plumbing import ACTIVATIONS, Activation, drop
 
-__all__ = ["Linear", "Mlp"]
+__all__ = ["Activate", "Linear", "Mlp"]
 
 
 @op(family="perceptron", linearity="mixing", equation="y = W x + b")
@@ -92,3 +92,14 @@ class Mlp(Op):
 
     def step(self, w: Weights, state: State, x: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
         return self.forward(w, x, ctx=ctx), state
+
+
+@op(family="perceptron", equation="y = f(x)")
+@dataclass(frozen=True)
+class Activate(Activation):
+    """A nonlinearity chosen by a setting, for definitions that have it as a parameter."""
+
+    kind: str = setting("silu", options=tuple(ACTIVATIONS), help="the nonlinearity f")
+
+    def apply(self, ctx: Context, x: Tensor) -> Tensor:
+        return ACTIVATIONS[self.kind](x)

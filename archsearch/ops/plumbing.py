@@ -39,6 +39,7 @@ __all__ = [
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
     "silu": F.silu,
     "tanh": torch.tanh,
 }

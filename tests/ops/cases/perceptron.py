@@ -8,5 +8,7 @@ CASES = [
     Case("linear"),
     Case("linear", {"width": 5, "bias": False}),
     Case("mlp"),
+    Case("activate"),
+    Case("activate", {"kind": "sigmoid"}),
     Case("mlp", {"expand": 0.3, "activation": "tanh", "dropout": 0.2}),
 ]
