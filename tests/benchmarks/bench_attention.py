@@ -94,7 +94,7 @@ def package(weights: Mapping[str, Tensor], length: int) -> Form:
     theirs = Attention(WIDTH, dim_head=WIDTH // HEADS, heads=HEADS, causal=True, flash=True)
     theirs.load_state_dict({f"to_{p}.weight": weights[f"out.{p}.weight"].detach()[0] for p in ("q", "k", "v", "out")})
     turn = RotaryEmbedding(WIDTH // HEADS)
-    return lambda x: theirs(x[0], rotary_pos_emb=turn.forward_from_seq_len(length))[None]  # type: ignore[no-any-return]
+    return lambda x: theirs(x[0], rotary_pos_emb=turn.forward_from_seq_len(length))[None]
 
 
 def main() -> None:

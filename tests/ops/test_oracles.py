@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
@@ -42,42 +41,6 @@ def test_the_forget_gate_starts_open_and_states_keep_their_size() -> None:
     assert w["input_bias"][0].view(4, 8).sum(1).tolist() == [0.0, 8.0, 0.0, 0.0]
     for gate in w["hidden"][0].view(4, 8, 8):
         close(gate @ gate.T, torch.eye(8), "orthogonal gate")
-
-
-@pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("rotary", [True, False])
-def test_attention_equals_explicit_softmax(causal: bool, rotary: bool) -> None:
-    heads, size = 2, 4
-    _, (q, k, v), (y,) = one_copy(
-        Case(
-            "softmax_attention", {"heads": 2, "causal": causal, "positions": "rotary" if rotary else "none"}, (8, 8, 8)
-        )
-    )
-    q, k, v = (x.view(BATCH, TIME, heads, size).transpose(1, 2).double() for x in (q, k, v))
-    if rotary:
-        q, k = by_hand(q), by_hand(k)
-    scores = q @ k.mT / math.sqrt(size)
-    if causal:
-        scores = scores.masked_fill(torch.ones(TIME, TIME).triu(1).bool(), -torch.inf)
-    close(y, (scores.softmax(-1) @ v).transpose(1, 2).flatten(2), "output")
-
-
-def by_hand(x: Tensor) -> Tensor:
-    """Rotary positions as 2×2 rotations of neighbouring features."""
-    out = torch.empty_like(x)
-    for j in range(0, x.shape[-1], 2):
-        angle = torch.arange(TIME, dtype=x.dtype) * 10_000 ** (-j / x.shape[-1])
-        c, s = angle.cos(), angle.sin()
-        out[..., j] = x[..., j] * c - x[..., j + 1] * s
-        out[..., j + 1] = x[..., j] * s + x[..., j + 1] * c
-    return out
-
-
-def test_without_rotary_attention_that_sees_all_has_no_order() -> None:
-    case = Case("softmax_attention", {"heads": 2, "causal": False, "positions": "none"}, (8, 8, 8))
-    xs = case.inputs()
-    (y,), (z,) = parallel(case, {}, xs), parallel(case, {}, [x.flip(2) for x in xs])
-    close(z.flip(2), y, "output of the reversed sequence")
 
 
 @pytest.mark.parametrize("frequencies", ["linear", "inverse"])
@@ -165,15 +128,6 @@ def test_dropout_keeps_the_mean_and_drops_the_share() -> None:
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        (
-            Case("softmax_attention", {"heads": 3}, (64, 64, 64)),
-            "`heads` must divide the width, but got heads=3, width=64",
-        ),
-        (
-            Case("softmax_attention", {"heads": 8}, (24, 24, 24)),
-            "even number of features in a head, but got heads=8, width=24",
-        ),
-        (Case("softmax_attention", {}, (64, 32, 64)), "equal widths"),
         (Case("split", {"parts": 3}, (8,)), "`parts` must divide the width, but got parts=3, width=8"),
         (Case("add", {}, (8, 4)), "the inputs of `add` must have equal widths and rates, but got 8, 4"),
         (Case("multiply", {}, (8, 8, 4)), "the inputs of `multiply` must be of one type, or factors"),
