@@ -18,12 +18,29 @@ __all__ = ["candidate", "rg_lru_terms"]
 _LEAST = 1e-6  # bounds the slope of the root where a decay comes close to one: at most 1000 times what comes in
 
 
-def candidate(x: Tensor) -> Tensor:
-    """`x + ½` where `x ≥ 0`, else `σ(x)`: continuous, positive, with a slope of one above zero.
+class _Candidate(torch.autograd.Function):
+    """Saves its output. `where` and `masked_fill`, as autograd would run, take 10 times as long on a CPU."""
 
-    σ(min(x, 0)) + max(x, 0) is the same without a mask.
-    """
-    return torch.sigmoid(x.clamp_max(0.0)) + x.relu()
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = x.clamp_max(0.0).sigmoid_().add_(x.relu())
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        """`y (1 − y)` of what is below ½ and one of the rest, of which the first factor takes 1/4."""
+        (y,) = ctx.saved_tensors
+        below = y.clamp_max(0.5)
+        above: Tensor = torch.ops.aten.threshold_backward(g, y, 0.5)
+        return above.mul_(0.75).add_(torch.ops.aten.sigmoid_backward(g, below))
+
+
+def candidate(x: Tensor) -> Tensor:
+    """`x + ½` where `x ≥ 0`, else `σ(x)`: continuous and positive."""
+    y: Tensor = _Candidate.apply(x)  # type: ignore[no-untyped-call]
+    return y
 
 
 class _RgLruTerms(torch.autograd.Function):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from archsearch.kernels.gated import candidate, rg_lru_terms
 from archsearch.kernels.linear import linear
-from archsearch.kernels.scan import scan
+from archsearch.kernels.scan import gated_scan, scan
 from archsearch.ops.base import (
     Context,
     Cost,
@@ -33,13 +34,13 @@ from archsearch.ops.base import (
 from archsearch.ops.plumbing import Activation
 from archsearch.ops.rules import divides, same, vector
 
-__all__ = ["GatedScan", "Positive", "RgLru"]
+__all__ = ["BlendScan", "GatedScan", "Positive", "RgLru"]
 
 
-def _over_time(a: Tensor, b: Tensor) -> Tensor:
-    """The states of `h_t = a_t ⊙ h_{t−1} + b_t` from zero, `(E, B, T, *shape)` each."""
-    flat = (x.flatten(0, 1).flatten(2) for x in (a, b))
-    return scan(*flat).view(b.shape)
+def _over_time(run: Callable[[Tensor, Tensor], Tensor], factor: Tensor, x: Tensor) -> Tensor:
+    """All states from zero, `(E, B, T, *shape)` as its inputs are."""
+    factor, x_ntl = (v.flatten(0, 1).flatten(2) for v in (factor, x))
+    return run(factor, x_ntl).view(x.shape)
 
 
 def _rounds(time: int) -> int:
@@ -47,36 +48,75 @@ def _rounds(time: int) -> int:
     return min(time, 1 + 2 * math.ceil(math.log2(time)))
 
 
+class _Scan(Op):
+    """A state that is the output, and one port that says what stays of it."""
+
+    def infer(self, x: ValueType, factor: ValueType) -> ValueType:
+        return same(self.name, x, factor)
+
+    def states(self, factor: Tensor, x: Tensor) -> Tensor:
+        """Of all time steps, `(N, T, L)`."""
+        raise NotImplementedError
+
+    def next(self, factor: Tensor, x: Tensor, h: Tensor) -> Tensor:
+        """The state after one step."""
+        raise NotImplementedError
+
+    def forward(self, w: Weights, x: Tensor, factor: Tensor, *, ctx: Context) -> Tensor:
+        return _over_time(self.states, factor, x)
+
+    def prefill(self, w: Weights, x: Tensor, factor: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
+        y = self.forward(w, x, factor, ctx=ctx)
+        return y, {"h": y[:, :, -1]}
+
+    def step(self, w: Weights, state: State, x: Tensor, factor: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
+        h = self.next(factor, x, state["h"] if state else torch.zeros_like(x))
+        return h, {"h": h}
+
+
 @op(
     family="recurrence",
-    ports=(
-        Port("x", help="what enters the state"),
-        Port("a", help="the share of the state that stays, feature by feature"),
-    ),
+    ports=(Port("x", help="what enters the state"), Port("a", help="the share of each feature's state that stays")),
     mixes_time=True,
     equation="h_t = a_t ⊙ h_{t−1} + x_t",
     paper="Martin and Cundy 2018, arXiv:1709.04057",
 )
 @dataclass(frozen=True)
-class GatedScan(Op):
+class GatedScan(_Scan):
     """Linear recurrence of each feature by itself, with decays that are given; any number will do for one."""
 
-    def infer(self, x: ValueType, a: ValueType) -> ValueType:
-        return same(self.name, x, a)
-
-    def cost(self, x: ValueType, a: ValueType, *, time: int) -> Cost:
+    def cost(self, x: ValueType, factor: ValueType, *, time: int) -> Cost:
         return Cost(flops=2 * x.size, state_bytes=4 * x.size, span=_rounds(time))
 
-    def forward(self, w: Weights, x: Tensor, a: Tensor, *, ctx: Context) -> Tensor:
-        return _over_time(a, x)
+    def states(self, factor: Tensor, x: Tensor) -> Tensor:
+        return scan(factor, x)
 
-    def prefill(self, w: Weights, x: Tensor, a: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
-        y = _over_time(a, x)
-        return y, {"h": y[:, :, -1]}
+    def next(self, factor: Tensor, x: Tensor, h: Tensor) -> Tensor:
+        return torch.addcmul(x, factor, h)
 
-    def step(self, w: Weights, state: State, x: Tensor, a: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
-        h = torch.addcmul(x, a, state["h"]) if state else x
-        return h, {"h": h}
+
+@op(
+    family="recurrence",
+    ports=(
+        Port("x", help="what enters the state"),
+        Port("z", help="the share of each feature's state that it replaces"),
+    ),
+    mixes_time=True,
+    equation="h_t = (1 − z_t) ⊙ h_{t−1} + z_t ⊙ x_t",
+    paper="Feng et al. 2024, arXiv:2410.01201",
+)
+@dataclass(frozen=True)
+class BlendScan(_Scan):
+    """Moving average of each feature, with gates that are given."""
+
+    def cost(self, x: ValueType, factor: ValueType, *, time: int) -> Cost:
+        return Cost(flops=3 * x.size, state_bytes=4 * x.size, span=_rounds(time))
+
+    def states(self, factor: Tensor, x: Tensor) -> Tensor:
+        return gated_scan(factor, x)
+
+    def next(self, factor: Tensor, x: Tensor, h: Tensor) -> Tensor:
+        return torch.lerp(h, x, factor)
 
 
 @op(
@@ -143,7 +183,7 @@ class RgLru(Op):
         return rg_lru_terms(r, i, x, rate.view(rate.shape[0], *[1] * (x.ndim - 2), -1))
 
     def forward(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
-        return _over_time(*self._terms(w, x))
+        return _over_time(scan, *self._terms(w, x))
 
     def prefill(self, w: Weights, x: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
         y = self.forward(w, x, ctx=ctx)

@@ -15,6 +15,8 @@ from archsearch.errors import RuleError
 from archsearch.kernels.additive_attention import additive_attention
 from archsearch.kernels.gated import candidate, rg_lru_terms
 from archsearch.kernels.rnn import rnn
+from archsearch.ops.base import Context
+from tests.blocks.contract import WIDTH, model
 from tests.ops.contract import BATCH, TIME, Case, close, parallel
 
 Loop = Callable[[dict[str, Tensor], list[Tensor]], Tensor]
@@ -73,6 +75,52 @@ def test_gated_scan_takes_any_decay() -> None:
     a = torch.tensor([0.0, 1.0, -1.0, 2.0]).expand(1, 1, 4, 4)
     (y,) = parallel(Case("gated_scan", {}, (4, 4)), {}, [x, a])
     assert y[0, 0].T.tolist() == [[1, 1, 1, 1], [1, 2, 3, 4], [1, 0, 1, 0], [1, 3, 7, 15]]
+
+
+def test_blend_scan_is_a_gated_scan() -> None:
+    case = Case("blend_scan", {}, (8, 8))
+    x, z = (v.detach() for v in case.inputs())
+    (y,), (wanted,) = parallel(case, {}, [x, z]), parallel(Case("gated_scan", {}, (8, 8)), {}, [z * x, 1.0 - z])
+    close(y, wanted, "states")
+
+
+def min_lstm(w: dict[str, Tensor], x: Tensor) -> Tensor:
+    """Feng et al. 2024, appendix B.3, the gates divided by their sum."""
+    new, forget, enter = F.linear(x, w["all.weight"]).chunk(3, -1)
+    f, i = torch.sigmoid(forget), torch.sigmoid(enter)
+    h, outs = torch.zeros_like(new[:, 0]), []
+    for c_t, f_t, i_t in zip(*(v.unbind(1) for v in (candidate(new), f / (f + i), i / (f + i))), strict=True):
+        h = f_t * h + i_t * c_t
+        outs.append(h)
+    return F.linear(torch.stack(outs, 1), w["out.weight"])
+
+
+def min_gru(w: dict[str, Tensor], x: Tensor) -> Tensor:
+    """The same paper."""
+    new, gate = F.linear(x, w["both.weight"]).chunk(2, -1)
+    h, outs = torch.zeros_like(new[:, 0]), []
+    for c_t, z_t in zip(candidate(new).unbind(1), torch.sigmoid(gate).unbind(1), strict=True):
+        h = (1.0 - z_t) * h + z_t * c_t
+        outs.append(h)
+    return F.linear(torch.stack(outs, 1), w["out.weight"])
+
+
+@pytest.mark.parametrize(("name", "reference"), [("min_gru", min_gru), ("min_lstm", min_lstm)])
+def test_minimal_networks_equal_their_equations(name: str, reference: Callable[..., Tensor]) -> None:
+    m = model(name, "")
+    x = torch.randn(1, 3, TIME, WIDTH, generator=torch.Generator().manual_seed(1))
+    w = {k.removeprefix("out."): v.detach()[0].double() for k, v in m.graph.named_parameters()}
+    close(m._plan.run({"in": x}, Context())[0], reference(w, x[0].double()), "output")
+
+
+def test_min_gru_equals_the_package() -> None:
+    package = pytest.importorskip("minGRU_pytorch.minGRU", reason="needs the package `minGRU-pytorch`")
+    m = model("min_gru", "")
+    w = {k.removeprefix("out."): v.detach()[0] for k, v in m.graph.named_parameters()}
+    theirs = package.minGRU(WIDTH, expansion_factor=2)
+    theirs.load_state_dict({"to_hidden_and_gate.weight": w["both.weight"], "to_out.weight": w["out.weight"]})
+    x = torch.randn(1, 3, TIME, WIDTH, generator=torch.Generator().manual_seed(1))
+    close(m._plan.run({"in": x}, Context())[0], theirs(x[0]), "output")
 
 
 def test_gated_scan_refuses_two_widths() -> None:
