@@ -3,12 +3,16 @@
 A delayed edge may come from a node whose type is not known yet. It is first taken to have the type of what its body is
 fed, and if that does not fit, of its neighbours at the node; a node that fits neither way is left open. Then types are
 inferred again with what came out, until nothing changes. So a state of matrices, whose type only the other terms of a
-sum tell, is found in a few passes.
+sum tell, is found in a few passes. Where that leads nowhere, since a wrong guess fits for a while, the types that were
+met are tried for one delayed value after the other.
 """
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from archsearch.errors import FileError, RuleError
@@ -20,6 +24,8 @@ from archsearch.graph.values import at
 __all__ = ["Inference", "infer"]
 
 MAX_PASSES = 8
+MIN_TRIES, MAX_VISITS = 16, 20_000
+"""How many types of delayed values are tried where passes do not come to an end; by the visits of nodes."""
 
 SURE, FITS, OPEN, GUESS = range(4)
 """How unsure a type is: known; fits, but follows from a guess; follows from a node that nothing fitted; a guess."""
@@ -66,22 +72,44 @@ def infer(plan: Plan, scale: Scale, binder: Binder, input_type: ValueType) -> In
     if not plan.delayed:
         run.once({})
         return run.result
-    found: dict[tuple[int, int], int] = {}
-    for _ in range(MAX_PASSES):
-        before = found
-        guesses = run.once(found)
-        found = {key: run.result.typings[key[0]].outputs[key[1]] for key in guesses}
-        if not run.refused and found == guesses:
-            return run.result
-        if run.refused and found == before:
-            break
-    if run.refused:
-        raise run.refused[min(run.refused)]
-    where = next(k for k in guesses if guesses[k] != found[k])
-    node, old, new = plan.nodes[where[0]], binder.types[guesses[where]], binder.types[found[where]]
-    rule = "the type of a value on a cycle must be the same from turn to turn"
-    hint = "Say `width:` at an op on the cycle."
-    raise node.mark().error(rule, value=f"{old}, then {new}", node=node.name, hint=hint)
+    stuck = run.settle({})
+    if stuck is not None:
+        _search(run, stuck)
+    return run.result
+
+
+@dataclass(frozen=True, slots=True)
+class _Stuck:
+    """Where types did not come out: the error, the place of the node in the plan, the types that were met."""
+
+    error: FileError
+    place: int
+    met: tuple[int, ...]
+    guessed: tuple[tuple[int, int], ...]
+
+
+def _search(run: _Run, first: _Stuck) -> None:
+    """Tries the types met so far for delayed values, one more after the other, first where that led furthest.
+
+    Raises:
+        FileError: the first one, where nothing leads to the end.
+    """
+    tries = max(MIN_TRIES, MAX_VISITS // len(run.plan.nodes))
+    count = itertools.count()
+    todo: list[tuple[int, int, dict[tuple[int, int], int], _Stuck]] = [(-first.place, next(count), {}, first)]
+    while todo:
+        place, _, known, stuck = heapq.heappop(todo)
+        for key, kind in [(k, t) for k in stuck.guessed if k not in known for t in stuck.met]:
+            if not tries:
+                raise first.error
+            tries -= 1
+            more = {**known, key: kind}
+            found = run.settle(more)
+            if found is None:
+                return
+            if -found.place < place:
+                heapq.heappush(todo, (-found.place, next(count), more, found))
+    raise first.error
 
 
 class _Run:
@@ -92,13 +120,49 @@ class _Run:
         self.known: Mapping[tuple[int, int], int] = {}
         self.unsure: dict[int, int] = {}
         self.firm = False
+        self.open = 0  # the first node that nothing fitted
+        self.bent: list[FileError] = []  # of nodes that fit with another type than that of an edge
         self.refused: dict[int, FileError] = {}
         self.result = Inference(plan, scale, input_type)
 
+    def settle(self, known: Mapping[tuple[int, int], int]) -> _Stuck | None:
+        """Passes until nothing changes, from types of delayed values that are taken for granted at first.
+
+        Returns:
+            `None` where all types fit; they are then in `result`.
+        """
+        found, self.refused = dict(known), {}
+        for _ in range(MAX_PASSES):
+            before = found
+            try:
+                guesses = self.once(found)
+            except FileError as error:
+                return self.stuck(error, len(self.result.typings))
+            found = {key: self.result.typings[key[0]].outputs[key[1]] for key in guesses}
+            if not self.refused and not self.bent and found == guesses:
+                return None
+            if self.refused and found == before:
+                break
+        if self.refused:
+            return self.stuck(self.refused[min(self.refused)], self.open)
+        where = next((k for k in guesses if guesses[k] != found[k]), None)
+        if where is None:
+            return self.stuck(self.bent[0], 0)
+        node, old, new = self.plan.nodes[where[0]], self.binder.types[guesses[where]], self.binder.types[found[where]]
+        rule = "the type of a value on a cycle must be the same from turn to turn"
+        hint = "Say `width:` at an op on the cycle."
+        error = node.mark().error(rule, value=f"{old}, then {new}", node=node.name, hint=hint)
+        return self.stuck(error, where[0])
+
+    def stuck(self, error: FileError, place: int) -> _Stuck:
+        """What is known where types do not come out; matrices, which no guess makes up, are first."""
+        met = dict.fromkeys(k for typing in self.result.typings for k in typing.outputs)
+        return _Stuck(error, place, tuple(sorted(met, key=lambda k: not self.is_matrices(k))), tuple(self.guesses))
+
     def once(self, known: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], int]:
         """One pass; `known` are types of the last pass. Gives the types that were taken for values not there yet."""
-        self.known, self.guesses = known, {}
-        self.unsure, self.firm, self.refused = {}, not self.refused, {}
+        self.known, self.guesses, self.open = known, {}, len(self.plan.nodes)
+        self.unsure, self.firm, self.refused, self.bent = {}, not self.refused, {}, []
         self.result = Inference(self.plan, self.scale, self.input_type)
         typings, bounds = self.result.typings, self.result.bounds
         for node in self.plan.nodes:
@@ -169,8 +233,10 @@ class _Run:
             except RuleError:
                 continue
             self.learn(edges, changed, model)
+            self.bent.append(at(node.mark(error.setting), error, node.name))
             return typing, FITS
         self.learn(edges, [doubt > best for doubt in doubts], models[0][0])
+        self.open = min(self.open, len(self.result.typings))
         self.refused.setdefault(max(doubts), at(node.mark(error.setting), error, node.name))
         return Typing((self.fed(node),) * len(node.apply.outputs), (), 0), OPEN
 

@@ -49,3 +49,22 @@ def test_what_hundreds_of_them_hold() -> None:
     assert {"linear", "split", "concat", "rms_norm", "multiply", "tanh", "one_minus"} <= ops
     assert delays == {0, 1, 2, 3}
     assert {n.initial for a in found for n in a.nodes} == {"zero", "learned"}
+
+
+def test_states_of_matrices_need_no_words_about_their_types() -> None:
+    for seed in range(60):
+        a = random_graph(random.Random(seed), stages=1, size=2, states=1, learned=False, matrices=True)
+        space = SearchSpace.parse(as_yaml(a), registry())
+        assert normal_form(space.sample(random.Random(0)).architecture, registry()) == normal_form(a, registry()), seed
+
+
+def test_a_state_at_a_lower_rate_that_only_its_own_past_feeds() -> None:
+    nodes = {
+        "slow": "{op: pool, by: 2, from: in}",
+        "h": '{op: tanh, init: learned, from: "h[t-1]"}',
+        "both": "{op: add, from: [slow, h]}",
+        "out": "{op: upsample, by: 2, from: {x: both, clock: in}}",
+    }
+    text = "version: 1\nscale: {width: 4}\ngraph:\n  nodes:\n" + "".join(f"    {k}: {v}\n" for k, v in nodes.items())
+    a = SearchSpace.parse(text, registry()).sample(random.Random(0)).architecture
+    assert a.node("h").types == a.node("slow").types
