@@ -17,7 +17,9 @@ __all__ = ["carry", "cut", "unit_inverse"]
 
 def cut(x: Tensor, length: int, fill: float = 0.0) -> Tensor:
     """`(N, T, A)` to `(N, M, length, A)`, filled up at the end."""
-    chunks: Tensor = F.pad(x, (0, 0, 0, -x.shape[1] % length), value=fill).unflatten(1, (-1, length))
+    gap = -x.shape[1] % length
+    whole = F.pad(x, (0, 0, 0, gap), value=fill) if gap else x
+    chunks: Tensor = whole.unflatten(1, (-1, length))
     return chunks
 
 
@@ -69,12 +71,12 @@ def unit_inverse(lower: Tensor) -> Tensor:
 
 
 class _UnitInverse(torch.autograd.Function):
-    """The gradient needs the inverse alone: `Ā = (X̄ᵀ)`, both sides multiplied by the transposed inverse."""
+    """The gradient needs the inverse X alone: `Ā = Xᵀ X̄ Xᵀ`, below the diagonal."""
 
     @staticmethod
     def forward(ctx: Any, lower: Tensor) -> Tensor:
         one = torch.eye(lower.shape[-1], dtype=lower.dtype, device=lower.device)
-        inverse = torch.linalg.solve_triangular(-lower, one.expand_as(lower), upper=False, unitriangular=True)
+        inverse: Tensor = torch.linalg.solve_triangular(-lower, one.expand_as(lower), upper=False, unitriangular=True)
         ctx.save_for_backward(inverse)
         return inverse
 
@@ -82,4 +84,5 @@ class _UnitInverse(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Tensor:
         inverse: Tensor = ctx.saved_tensors[0]
-        return (inverse.mT @ g @ inverse.mT).tril(-1)
+        d: Tensor = (inverse.mT @ g @ inverse.mT).tril(-1)
+        return d

@@ -22,6 +22,7 @@ from archsearch.kernels.dispatch import chunk_length
 from archsearch.kernels.heads import fold_heads, unfold_heads
 from archsearch.kernels.linear_attention import chunked, read, states
 from archsearch.kernels.precision import exact, single
+from archsearch.kernels.scaled_attention import fits, scaled_attention
 from archsearch.ops.base import Context, Cost, Op, Port, State, ValueType, Weights, op, setting
 from archsearch.ops.rules import divides, vector
 
@@ -63,33 +64,33 @@ def one_a_head(op: str, port: str, x: ValueType, heads: int) -> None:
         raise RuleError(f"`{port}` of `{op}` must have one feature a head, {heads}", value=str(x))
 
 
-def _factors(log_g: Tensor, heads: int) -> Tensor:
-    """`(N, T, 1)` or `(N, T, R)` decays of their logarithms; what is above zero would let a state grow without end."""
-    return fold_heads(log_g.clamp(max=0.0), heads).exp()
+def _logarithms(decay: Tensor | None, heads: int) -> Tensor | None:
+    """`(N, T, 1)` or `(N, T, R)`; what is above zero would let a state grow without end."""
+    return None if decay is None else fold_heads(decay.clamp(max=0.0), heads)
 
 
-def _padded(x: Tensor, gap: int, value: float = 0.0) -> Tensor:
-    return F.pad(x, (0, 0, 0, gap), value=value) if gap else x
+def _padded(x: Tensor, gap: int) -> Tensor:
+    """`x` and `gap` steps that change nothing behind it: the last state is then that before a chunk."""
+    return F.pad(x, (0, 0, 0, gap)) if gap else x
 
 
 class _Matrices(Op):
-    """What the cores share: the last state of a prompt is read off a chunk of steps that change nothing behind it."""
+    """What the cores share."""
 
     heads: int
 
-    def _run(self, gap: int, *inputs: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Readings of all steps, and the state before each chunk, with `gap` empty steps at the end."""
+    def _run(self, *inputs: Tensor | None, last: bool) -> tuple[Tensor, Tensor]:
+        """Readings `(N, T, ·)`, and the state after the last step, `(N, R, ·)`, or where not `last` any other."""
         raise NotImplementedError
 
-    def _whole(self, *inputs: Tensor | None, gap: int = 0) -> tuple[Tensor, Tensor]:
-        """Readings `(E, B, T, H, ·)` and the newest of the states, `(E, B, H, R, ·)`."""
+    def _whole(self, *inputs: Tensor | None, last: bool = False) -> tuple[Tensor, Tensor]:
+        """Readings `(E, B, T, H, ·)` and the state, `(E, B, H, R, ·)`."""
         first = inputs[0]
         assert first is not None
         with exact(first.device):
-            y, before = self._run(gap, *(None if x is None else single(x) for x in inputs))
-        copies, time = first.shape[0], first.shape[2]
-        y = unfold_heads(y[:, :time], copies, self.heads).to(first.dtype)
-        return y.unflatten(3, (self.heads, -1)), before[:, -1].unflatten(0, (copies, -1, self.heads))
+            y, state = self._run(*(None if x is None else single(x) for x in inputs), last=last)
+        y = unfold_heads(y, first.shape[0], self.heads).to(first.dtype)
+        return y.unflatten(3, (self.heads, -1)), state.unflatten(0, (first.shape[0], -1, self.heads))
 
 
 @op(
@@ -139,8 +140,7 @@ class LinearAttentionCore(_Matrices):
     def prefill(
         self, w: Weights, q: Tensor, k: Tensor, v: Tensor, decay: Tensor | None = None, *, ctx: Context
     ) -> tuple[Tensor, State]:
-        rows = decay is not None and decay.shape[-1] > self.heads
-        y, state = self._whole(q, k, v, decay, gap=chunk_length(q.device, rows=rows))
+        y, state = self._whole(q, k, v, decay, last=True)
         return self._read(y), {"S": state}
 
     def step(
@@ -159,12 +159,16 @@ class LinearAttentionCore(_Matrices):
     def _beside_one(self, v: Tensor) -> Tensor:
         return torch.cat([v, torch.ones_like(v[..., :1])], -1) if self.normalise else v
 
-    def _run(self, gap: int, *inputs: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _run(self, *inputs: Tensor | None, last: bool) -> tuple[Tensor, Tensor]:
         q, k, v = (fold_heads(x, self.heads) for x in inputs[:3] if x is not None)
-        decay = None if inputs[3] is None else _padded(_factors(inputs[3], self.heads), gap, 1.0)
-        chunks = chunked(_padded(k, gap), _padded(self._beside_one(v), gap), decay)
+        v, log_g = self._beside_one(v), _logarithms(inputs[3], self.heads)
+        if log_g is None or fits(log_g):
+            return scaled_attention(q, k, v, log_g)
+        # Decays too strong for their quotients: products of them, which cannot leave any range, take longer.
+        gap, time = chunk_length(q.device, rows=log_g.shape[-1] > 1) if last else 0, q.shape[1]
+        chunks = chunked(_padded(k, gap), _padded(v, gap), _padded(log_g, gap).exp())
         before = states(chunks)
-        return read(_padded(q, gap), chunks, before), before
+        return read(_padded(q, gap), chunks, before)[:, :time], before[:, -1]
 
     def _read(self, y: Tensor) -> Tensor:
         """`(..., H, C)` or, with the sum beside them, `(..., H, C + 1)`, to `(..., H · C)`."""
@@ -231,7 +235,7 @@ class DeltaRuleCore(_Matrices):
     def prefill(
         self, w: Weights, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, decay: Tensor | None = None, *, ctx: Context
     ) -> tuple[Tensor, State]:
-        y, state = self._whole(q, k, v, beta, decay, gap=chunk_length(q.device, rows=False))
+        y, state = self._whole(q, k, v, beta, decay, last=True)
         return y.flatten(-2), {"S": state}
 
     def step(
@@ -254,9 +258,12 @@ class DeltaRuleCore(_Matrices):
         new = old + k.unsqueeze(-1) * (beta.unsqueeze(-1) * (v - held)).unsqueeze(-2)
         return (q.unsqueeze(-2) @ new).flatten(-3), {"S": new}
 
-    def _run(self, gap: int, *inputs: Tensor | None) -> tuple[Tensor, Tensor]:
-        q, k, v, beta = (_padded(fold_heads(x, self.heads), gap) for x in inputs[:4] if x is not None)
-        decay = None if inputs[4] is None else _padded(_factors(inputs[4], self.heads), gap, 1.0)
+    def _run(self, *inputs: Tensor | None, last: bool) -> tuple[Tensor, Tensor]:
+        q, k, v, beta = (fold_heads(x, self.heads) for x in inputs[:4] if x is not None)
+        log_g = _logarithms(inputs[4], self.heads)
+        gap, time = chunk_length(q.device, rows=False) if last else 0, q.shape[1]
+        q, k, v, beta = (_padded(x, gap) for x in (q, k, v, beta))
+        decay = None if log_g is None else _padded(log_g, gap).exp()
         reads = -beta * k if decay is None else -beta * decay * k
         chunks, before = delta_rule(reads, chunked(k, beta * v, decay))
-        return read(q, chunks, before), before
+        return read(q, chunks, before)[:, :time], before[:, -1]

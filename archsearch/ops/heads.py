@@ -74,9 +74,9 @@ class HeadNorm(_Stateless):
     def forward(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
         parts = x.unflatten(-1, (self.heads, -1))
         if self.center:
-            y = F.layer_norm(parts, parts.shape[-1:], eps=self.eps).flatten(-2)
+            y: Tensor = F.layer_norm(parts, parts.shape[-1:], eps=self.eps).flatten(-2)
             return torch.addcmul(_beside(w["bias"], y), y, _beside(w["weight"], y))
-        y: Tensor = (parts * torch.rsqrt(parts.square().mean(-1, keepdim=True) + self.eps)).flatten(-2)
+        y = (parts * torch.rsqrt(parts.square().mean(-1, keepdim=True) + self.eps)).flatten(-2)
         return y * _beside(w["weight"], y)
 
 

@@ -1,0 +1,139 @@
+"""Linear attention with decays in chunks, one node of the autograd tape, the backward pass written out.
+
+    S_t = g_t ⊙ S_{t−1} + k_t v_tᵀ        y_t = S_tᵀ q_t
+
+N sequences, T time, M chunks of C steps, R rows, V columns; A is 1 for a decay a sequence and R for one a row. With F
+the running sum of `log g` in a chunk, seen from the middle of the chunk, `q̂ = q exp(F)` and `k̂ = k exp(−F)` make a
+chunk one without decay (Yang et al. 2023, arXiv:2312.06635, section 4); `enter` and `leave` are what is left of a state
+from the start of a chunk to its middle and from there to its end. That holds while the exponents are in range: `fits`.
+
+The gradient of `log g_t` needs no factor of its own: it is an exponent of each product `q_t · k_s` between whose steps
+it stands, hence the sum over the rest of the chunk of `q̂ · dq̂ − k̂ · dk̂`, and `S · dS` at the end of the chunk.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from archsearch.kernels.chunk_states import cut
+
+__all__ = ["fits", "scaled_attention"]
+
+_HALF = 16  # steps to either side of the middle of a chunk
+_RANGE = 60.0  # exponents to either side of the middle of a chunk that single precision holds, and products of them
+
+
+def fits(log_g: Tensor) -> bool:
+    """Whether no factor of any chunk leaves its range: false for what is not a number, too."""
+    return bool(cut(log_g.detach(), _half(log_g.shape[1])).sum(2).amin() >= -_RANGE)
+
+
+def _half(time: int) -> int:
+    return max(1, min(_HALF, time // 2))
+
+
+def scaled_attention(q: Tensor, k: Tensor, v: Tensor, log_g: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """All readings from an empty state, and the state after the last step.
+
+    Args:
+        q, k: `(N, T, R)`.
+        v: `(N, T, V)`.
+        log_g: `(N, T, A)`, at most 0; `None` where nothing is forgotten.
+
+    Returns:
+        `(N, T, V)` and `(N, R, V)`.
+    """
+    y, last = _ScaledAttention.apply(q, k, v, log_g)  # type: ignore[no-untyped-call]
+    return y, last
+
+
+class _ScaledAttention(torch.autograd.Function):
+    """Works on chunks with N and M as one axis of matrices; states have M first, so that a step is one block."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, log_g: Tensor | None) -> tuple[Tensor, Tensor]:
+        n, time = q.shape[:2]
+        length = 2 * _half(time)
+        q, k, v = (cut(x, length) for x in (q, k, v))
+        m = q.shape[1]
+        grown = enter = leave = None
+        if log_g is not None:
+            since = cut(log_g, length).cumsum(2)
+            middle = since[:, :, length // 2 - 1 : length // 2]
+            ahead = since - middle
+            grown, enter, leave = ahead.exp(), middle.exp().mT, ahead[:, :, -1:].exp().mT
+            q, k = q * grown, k / grown
+        q, k, v = (x.flatten(0, 1) for x in (q, k, v))
+        written = (k.mT @ v).view(n, m, k.shape[-1], -1)
+        states = _states(written, enter, leave)
+        inside = (q @ k.mT).tril_()
+        before = states[:-1].transpose(0, 1)
+        y = torch.baddbmm(q @ (before if enter is None else before * enter).reshape(n * m, -1, v.shape[-1]), inside, v)
+        ctx.save_for_backward(q, k, v, inside, states, grown, enter, leave)
+        ctx.time = time
+        return y.view(n, m * length, -1)[:, :time], states[-1]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor, g_last: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        q, k, v, inside, states, grown, enter, leave = ctx.saved_tensors
+        m, n, length, time = states.shape[0] - 1, states.shape[1], q.shape[1], ctx.time
+        d_y = cut(g, length).flatten(0, 1)
+        read = (q.mT @ d_y).view(n, m, *states.shape[2:])
+        d_states = _states_backwards(read, g_last, enter, leave)  # (M + 1, N, R, V)
+        after = d_states[1:].transpose(0, 1)
+        d_written = (after if leave is None else after * leave).reshape(n * m, *states.shape[2:])
+        before = states[:-1].transpose(0, 1)
+        before = (before if enter is None else before * enter).reshape(n * m, *states.shape[2:])
+        d_inside = (d_y @ v.mT).tril_()
+        d_q = torch.baddbmm(d_y @ before.mT, d_inside, k)
+        d_k = torch.baddbmm(v @ d_written.mT, d_inside.mT, q)
+        d_v = torch.baddbmm(k @ d_written, inside.mT, d_y)
+        d_log_g = None
+        if grown is not None:
+            width = grown.shape[-1]
+            own = _narrow(q * d_q - k * d_k, width).view(n, m, length, width)
+            whole = _narrow((states[1:] * d_states[1:]).sum(-1), width).transpose(0, 1)  # (N, M, A)
+            total = own.sum(2, keepdim=True) + whole.unsqueeze(2) + own - own.cumsum(2)
+            d_log_g = total.view(n, -1, width)[:, :time]
+            d_q, d_k = d_q.view(n, m, length, -1) * grown, d_k.view(n, m, length, -1) / grown
+        d_q, d_k, d_v = (x.view(n, m * length, -1)[:, :time] for x in (d_q, d_k, d_v))
+        return d_q, d_k, d_v, d_log_g
+
+
+def _narrow(x: Tensor, width: int) -> Tensor:
+    return x if x.shape[-1] == width else x.sum(-1, keepdim=True)
+
+
+def _states(written: Tensor, enter: Tensor | None, leave: Tensor | None) -> Tensor:
+    """The states before each chunk and after the last, `(M + 1, N, R, V)`."""
+    n, m, *shape = written.shape
+    states = written.new_empty(m + 1, n, *shape)
+    states[0].zero_()
+    if enter is None or leave is None:
+        for j, new_j in enumerate(written.unbind(1)):
+            torch.add(states[j], new_j, out=states[j + 1])
+        return states
+    new, kept = (written * leave).unbind(1), (enter * leave).unbind(1)
+    for j in range(m):
+        torch.addcmul(new[j], kept[j], states[j], out=states[j + 1])
+    return states
+
+
+def _states_backwards(read: Tensor, last: Tensor, enter: Tensor | None, leave: Tensor | None) -> Tensor:
+    """The gradients of the states, `(M + 1, N, R, V)`."""
+    n, m, *shape = read.shape
+    d = read.new_empty(m + 1, n, *shape)
+    d[m] = last
+    if enter is None or leave is None:
+        for j, r in zip(range(m - 1, -1, -1), reversed(read.unbind(1)), strict=True):
+            torch.add(r, d[j + 1], out=d[j])
+        return d
+    new, kept = (read * enter).unbind(1), (enter * leave).unbind(1)
+    for j in range(m - 1, -1, -1):
+        torch.addcmul(new[j], kept[j], d[j + 1], out=d[j])
+    return d
