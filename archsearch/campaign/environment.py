@@ -43,13 +43,18 @@ def check_device(config: CampaignConfig) -> None:
     """Whether candidates can train as `training` and the finals ask, before any begins and fails.
 
     Raises:
-        ConfigError: no such device on this machine, where candidates train here; or a dtype that is not for training.
+        ConfigError: no such device on this machine, where candidates train here; or a dtype that is not for training;
+            or a back end that cannot be used there.
     """
+    from archsearch.kernels import backends
     from archsearch.training import devices
 
     here = config.executor == "inline" or config.address == "local"
     for training in (config.training, config.final_training):
-        devices.autocast(devices.choose(training.device if here else "cpu"), training.dtype)
+        device = devices.choose(training.device if here else "cpu")
+        devices.autocast(device, training.dtype)
+        if here:
+            backends.check(training.backend, device)
 
 
 def settled(config: CampaignConfig) -> CampaignConfig:

@@ -61,6 +61,7 @@ def _settings() -> dict[str, Setting]:
         word("training.freeze", "none", "body"),
         word("training.device", "auto", "cpu", "cuda", "mps"),
         word("training.dtype", "float32", "bfloat16"),
+        word("training.backend", "auto", "torch", "fla", "mamba_ssm", "causal_conv1d"),
     ]
     return {s.name: s for s in found}
 

@@ -31,6 +31,7 @@ def doctor(as_json: bool, results: Path) -> None:
         "memory_gib": _memory(),
         "packages": {name: _version(name) for name in PACKAGES},
         "devices": _devices(),
+        "backends": _backends(),
         "threads": {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")},
         "content": _content(),
         "results": _folder(results),
@@ -43,6 +44,8 @@ def doctor(as_json: bool, results: Path) -> None:
     missing = [name for name, found in report["packages"].items() if found is None]
     for device in report["devices"]:
         click.echo(f"device  {device}")
+    for name, state in report["backends"].items():
+        click.echo(f"back end  {name}: {state}")
     for kind, found in report["content"].items():
         click.echo(f"{kind}  {found}")
     click.echo(f"Missing: {', '.join(missing)}. Install archsearch with pip again." if missing else _verdict(results))
@@ -78,6 +81,24 @@ def _devices() -> list[str]:
     found += [f"cuda:{i}: {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         found.append("mps")
+    return found
+
+
+def _backends() -> dict[str, str]:
+    """The accelerated libraries and torch's fused attention: whether training uses them here, and if not, why."""
+    try:
+        import torch
+
+        from archsearch.kernels import backends
+    except ImportError:
+        return {}
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    fused = ", ".join(backends.attention_kernels(device)) or "none"
+    found = {"attention": fused if device.type == "cuda" else f"{fused}; flash, memory-efficient and cuDNN need a GPU"}
+    for name, library in backends.LIBRARIES.items():
+        version, missing = library.version(), backends.unusable(name, device)
+        there = f"{version}, {missing or 'used'}" if version else f"not installed: pip install {library.package}"
+        found[name] = there if version or device.type == "cuda" else f"{there}; it needs a CUDA device"
     return found
 
 

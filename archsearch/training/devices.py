@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from archsearch.errors import ConfigError
+from archsearch.kernels import backends
 
 __all__ = ["autocast", "choose", "environment", "reset_peak", "synchronize"]
 
@@ -60,7 +61,7 @@ def reset_peak(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def environment(device: torch.device, dtype: str) -> dict[str, Any]:
+def environment(device: torch.device, dtype: str, backend: str = "auto") -> dict[str, Any]:
     """What speeds and last digits depend on: device, dtype, versions, threads, back end."""
     return {
         "device": device.type,
@@ -69,7 +70,7 @@ def environment(device: torch.device, dtype: str) -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
-        "backend": "eager",
+        "backend": backends.describe(backend, device),
     }
 
 

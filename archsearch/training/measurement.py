@@ -31,6 +31,7 @@ class TrainingSettings:
         freeze: `none`, or `body`: only stem and readout are trained.
         device: `auto`, `cpu`, `cuda`, `mps`.
         dtype: `float32`, or `bfloat16` (autocast).
+        backend: `auto`, `torch`, or the accelerated library to use; see `archsearch.kernels.backends`.
     """
 
     steps: int = 400
@@ -49,6 +50,7 @@ class TrainingSettings:
     freeze: str = "none"
     device: str = "auto"
     dtype: str = "float32"
+    backend: str = "auto"
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from archsearch.build.model import Model, build
 from archsearch.errors import CandidateError
 from archsearch.graph import analysis
 from archsearch.graph.architecture import Architecture
+from archsearch.kernels import backends
 from archsearch.ops.base import Context, Op
 from archsearch.ops.own import from_sources
 from archsearch.ops.registry import registry
@@ -76,6 +77,7 @@ class Trainer:
         self.device = devices.choose(self.settings.device)
         devices.reset_peak(self.device)
         self.precision = devices.autocast(self.device, self.settings.dtype)
+        backends.check(self.settings.backend, self.device)
         self.task = make(job.task, job.task_settings)
         contract.check(self.task, ("train", "validation", "test") if self._tests else ("train", "validation"))
         self.judge = Judge(
@@ -129,7 +131,7 @@ class Trainer:
             block = self.stream.block(self.step, min(BLOCK, rung - self.step)).to(self.device)
             for rows in block:
                 ctx = Context(True, self.model.generators, losses=[])
-                with self._counting(), self.precision:
+                with self._counting(), self.precision, backends.use(self.settings.backend):
                     losses = self.data.losses(self.model(self.data.batch(rows), ctx), rows)
                     losses = sum(ctx.losses or [], losses)
                 losses.sum().backward()
@@ -171,7 +173,7 @@ class Trainer:
 
     def _answer(self, inputs: Tensor) -> Tensor:
         self.model.eval()
-        with self.precision:
+        with self.precision, backends.use(self.settings.backend):
             return self.model(inputs)  # type: ignore[no-any-return]
 
     # ---- what comes of it ------------------------------------------------------------------------------------------
@@ -206,7 +208,7 @@ class Trainer:
             state_bytes=facts.state_bytes,
             span=facts.span,
             parallel_in_time=facts.parallel_in_time,
-            environment=devices.environment(self.device, self.settings.dtype),
+            environment=devices.environment(self.device, self.settings.dtype, self.settings.backend),
         )
 
     def save_weights(self, path: Path | str) -> None:

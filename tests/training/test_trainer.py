@@ -216,6 +216,7 @@ def test_half_precision_trains(job: Callable[..., Job]) -> None:
     ("change", "message"),
     [
         ({"dtype": "float16"}, "`training.dtype` must be float32 or bfloat16, but got 'float16'"),
+        ({"backend": "fla", "device": "cpu"}, "`training.backend` 'fla' (is not installed: pip install|needs a CUDA)"),
         ({"device": "abacus"}, "`training.device` must be one of auto, .*cpu.* but got 'abacus'"),
     ],
 )
