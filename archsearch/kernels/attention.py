@@ -81,7 +81,7 @@ def attend_last(
     """
     n, h, _, c = q.shape
     g, t = keys.shape[1:3]
-    bias = _bias(q, slopes, (1, t), 1 - t, None, causal=True).view(g, h // g, t) if slopes else None
+    bias = _bias(q, slopes, (1, t), 1 - t, None, causal=True).view(1, g, h // g, t) if slopes else None
     values = _for_each_query_head(values, g)
     y = F.scaled_dot_product_attention(q.reshape(n, g, h // g, c), keys, values, bias, scale=scale)
     return y.reshape(n, h, 1, values.shape[-1])
@@ -136,7 +136,7 @@ def _in_chunks(q: Tensor, k: Tensor, v: Tensor, causal: bool, slopes: tuple[floa
     outs = []
     for i, rows in enumerate(q.split(chunk, 2)):
         seen = min(t, (i + 1) * chunk) if causal else t
-        mask = bias[:, : rows.shape[2], end - (i + 1) * chunk :][..., :seen]
+        mask = bias[:, :, : rows.shape[2], end - (i + 1) * chunk :][..., :seen]
         outs.append(_fused(rows, k[:, :, :seen], v[:, :, :seen], scale, mask=mask))
     return torch.cat(outs, 2)
 
@@ -144,7 +144,7 @@ def _in_chunks(q: Tensor, k: Tensor, v: Tensor, causal: bool, slopes: tuple[floa
 def _bias(
     like: Tensor, slopes: tuple[float, ...], size: tuple[int, int], first: int, window: int | None, *, causal: bool
 ) -> Tensor:
-    """What is added to the scores of rows of queries, `(H or 1, rows, columns)`.
+    """What is added to the scores of rows of queries, `(1, H or 1, rows, columns)`; less axes are not fused.
 
     Args:
         like: a value of the device and dtype.
@@ -155,5 +155,5 @@ def _bias(
     hidden = distance < 0 if causal else torch.zeros_like(distance, dtype=torch.bool)
     if window is not None:
         hidden = hidden | (distance >= window)
-    slope = like.new_tensor(slopes or (0.0,))[:, None, None]
+    slope = like.new_tensor(slopes or (0.0,))[None, :, None, None]
     return (-slope * distance.abs().to(like.dtype)).masked_fill(hidden, -torch.inf)

@@ -100,24 +100,23 @@ def chunk_length(device: torch.device, *, rows: bool) -> int:
     """The steps of a chunk of linear attention or a delta rule; a power of two.
 
     Args:
-        rows: whether every row of the state has a decay of its own, whose products between any two steps of a chunk
-            have to be held.
+        rows: whether every row of the state has a decay of its own, so that pairs of steps go in blocks of halves.
     """
     if device.type != "cpu":
-        return 16 if rows else 64
-    return 8 if rows else 32
+        return 64
+    return 16 if rows else 32
 
 
 def selective_chunk(device: torch.device, time: int) -> int:
     """The steps of a selective scan whose states are held at a time."""
-    return min(time, 16 if device.type == "cpu" else 128)
+    return min(time, 32 if device.type == "cpu" else 128)
 
 
 def query_chunk(device: torch.device) -> int:
     """The queries that are taken at a time where biases go by distance.
 
-    On one CPU thread, forward and backward, 128 take 1.2 times as long as attention without biases at 1,024 steps
-    (batch 4, four heads of 16 features), 32 take 1.5 and 512 take 2.1. Fewer and larger launches suit a GPU.
+    On one CPU thread, forward and backward, 64 or 128 take as long as attention without biases at 1,024 steps (batch 4,
+    four heads of 16 features), 32 take 1.15 times as long and 512 take 1.4. Fewer and larger launches suit a GPU.
     """
     return 128 if device.type == "cpu" else 512
 
@@ -125,8 +124,8 @@ def query_chunk(device: torch.device) -> int:
 def window_block(device: torch.device, window: int) -> int:
     """The queries of a block of a sliding window; keys are copied 1 + window / block times.
 
-    On one CPU thread, forward and backward, at 4,096 steps and a window of 8, blocks of 32 take 0.09 of the time of
-    full attention, of 16 0.1 and of 128 0.18; at a window of 128, blocks of 32 or 64 take 0.2, of 16 0.24 and of 128
-    0.25. Fewer and larger blocks suit a GPU.
+    On one CPU thread, forward and backward, at 4,096 steps and a window of 8, blocks of 32 take 0.08 of the time of
+    full attention, of 64 0.09 and of 128 0.11; at a window of 128, blocks of 32 take 0.126, of 64 0.136, of 16 0.144
+    and of 128 0.16. Fewer and larger blocks suit a GPU.
     """
     return max(32, window // 2) if device.type == "cpu" else max(64, window)

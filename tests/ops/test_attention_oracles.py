@@ -113,6 +113,30 @@ def test_blocks_and_chunks_equal_a_dense_mask(time: int, seen: dict[str, Any], s
         close(a, b, "gradient", 1e-12)
 
 
+LINEAR = [
+    Case("softmax_attention", {"heads": 2}, (8, 8, 8)),
+    Case("softmax_attention", {"heads": 2}, (8, 8, 12)),
+    Case("softmax_attention", {"heads": 2, "window": 40}, (8, 8, 8)),
+    Case("softmax_attention", {"heads": 2, "positions": "alibi"}, (8, 8, 8)),
+    Case("latent_attention_core", {"heads": 2}, (8, 4, 3, 2)),
+    Case("differential_attention_core", {"heads": 2}, (8, 8, 8)),
+    Case("hopfield_core", {"heads": 2}, (8, 8, 8)),
+]
+
+
+@pytest.mark.parametrize("case", LINEAR, ids=str)
+def test_no_scores_of_all_pairs_are_kept_for_the_backward_pass(case: Case) -> None:
+    time, kept = 1024, {}
+
+    def keep(x: Tensor) -> Tensor:
+        kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes() // x.element_size()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        y = parallel(case, case.weights(seeds=(1,)), case.inputs(copies=1, time=time))
+    assert y and 0 < sum(kept.values()) < time * time
+
+
 @pytest.mark.parametrize("causal", [True, False])
 def test_softmax_attention_equals_torchs_module(causal: bool) -> None:
     _, xs, y = one_copy(Case("softmax_attention", {"heads": 4, "causal": causal, "positions": "none"}, (8, 8, 8)))
