@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archsearch.build.compile import compile_graph
+from archsearch.build.implicit import fold
 from archsearch.build.seeding import generator
 from archsearch.build.tree import Branch, Plot, Trained, plant
 from archsearch.errors import RuleError
@@ -91,6 +92,7 @@ class Model(nn.Module):
         copies: E.
         seeds: one per copy.
         architecture: what it was built from.
+        folded: the same with one node in place of each fixed point, which is what runs.
         tokens: whether it reads tokens, and not vectors.
         pooled: whether it answers once a sequence, from the mean over time.
         op_class: the classes of its ops by name.
@@ -111,7 +113,7 @@ class Model(nn.Module):
         name, width = _ends(architecture)
         self.architecture, self.seeds, self.copies = architecture, seeds, len(seeds)
         self._input, self.tokens, self.pooled = name, input.kind == "tokens", output.per == "sequence"
-        self.op_class = find
+        self.folded, self.op_class = fold(architecture, find)
         self._generators: list[torch.Generator] | None = None
         tops = Plot(Branch(), seeds)
         self._size = input.size
@@ -122,7 +124,7 @@ class Model(nn.Module):
         self.stem = plant(tops, "stem", self._stem.weights(ValueType((input.size,))) if self._stem else usual)
         self.graph = Branch()
         inner = Plot(self.graph, seeds, prefix="graph.")
-        self._plan = compile_graph(architecture, find, inner, loops=loops, check=check)
+        self._plan = compile_graph(self.folded, self.op_class, inner, loops=loops, check=check)
         last = self._readout.weights(ValueType((width[1],))) if self._readout else _affine(output.size, width[1])
         self.readout = plant(tops, "readout", last)
         self._groups = tops.trained + inner.trained

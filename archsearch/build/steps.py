@@ -94,7 +94,7 @@ class Steps:
     def __init__(self, model: Model) -> None:
         """Raises `RuleError` where an op sees later steps or has no step form."""
         self.model = model
-        self.architecture = a = model.architecture
+        self.architecture = a = model.folded
         self.nodes = {n.name: n for n in live_nodes(a)}
         self.order: tuple[Component, ...] = components(a)
         self.plan = model._plan

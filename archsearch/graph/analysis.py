@@ -6,12 +6,13 @@ Only live nodes count, those that the output depends on: they are what a builder
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from archsearch.graph.architecture import Architecture, Node, Source
 from archsearch.graph.components import Component, components, live_nodes
 from archsearch.graph.opspec import Cost, OpRule, Registry
 from archsearch.graph.recurrence import Recurrence, recurrences
+from archsearch.graph.regions import applications
 from archsearch.graph.types import ValueType
 
 __all__ = ["Component", "Facts", "components", "facts", "input_types", "live_nodes", "output_types", "params"]
@@ -30,7 +31,8 @@ class Facts:
 
     Args:
         params: trained numbers of one copy; shared weights count once, and a learned initial value counts too.
-        flops_per_token: forward floating point operations, averaged over the sequence (a multiply-add is two).
+        flops_per_token: forward floating point operations, averaged over the sequence (a multiply-add is two). What is
+            inside of a fixed point counts as often as it may be applied at most, here and in `span`.
         state_bytes: what decoding one stream carries from token to token at the end of the sequence, in float32: the
             states of the ops, and each delayed value as many times as its longest delay.
         span: the longest chain of steps along time that follow each other in training: 1 plus, along the worst path,
@@ -64,7 +66,8 @@ def facts(architecture: Architecture, registry: Registry, time: int) -> Facts:
         RuleError: settings or types that an op refuses.
     """
     types = output_types(architecture)
-    bound = [_Bound.of(n, registry, types, time) for n in live_nodes(architecture)]
+    often = applications(architecture)
+    bound = [_Bound.of(n, registry, types, time, often.get(n.name, 1)) for n in live_nodes(architecture)]
     by_name = {b.node.name: b for b in bound}
     delayed = _longest_delays(architecture)
     order = components(architecture)
@@ -137,13 +140,16 @@ class _Bound:
     is_loop: bool
 
     @staticmethod
-    def of(node: Node, registry: Registry, types: Types, time: int) -> _Bound:
+    def of(node: Node, registry: Registry, types: Types, time: int, often: int = 1) -> _Bound:
         ins = input_types(node, registry, types)
         rate = next((t.rate for t in ins if t is not None), node.types[0].rate)
         steps = max(1, int(time * rate))
         rule: OpRule = registry[node.op].bind(node.settings)
         loop = rule.cost(*ins, time=_LONG).span >= _LONG
-        return _Bound(node, rule.cost(*ins, time=steps), steps, float(rate), loop)
+        cost = rule.cost(*ins, time=steps)
+        if often > 1:
+            cost = replace(cost, flops=cost.flops * often, span=1 + (max(cost.span, 1) - 1) * often)
+        return _Bound(node, cost, steps, float(rate), loop)
 
 
 def _why_serial(component: Component, by_name: Mapping[str, _Bound], cycles: Cycles) -> str | None:

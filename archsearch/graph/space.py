@@ -29,13 +29,14 @@ from archsearch.graph.opspec import Registry
 from archsearch.graph.options import OpenChoice, open_choices
 from archsearch.graph.plan import Plan
 from archsearch.graph.reader import Document, load, parse
+from archsearch.graph.regions import regions
 from archsearch.graph.replay import Replay
 from archsearch.graph.size import Counter, SpaceSize, size
 from archsearch.graph.statics import Shapes
 from archsearch.graph.template import Graph
 from archsearch.graph.types import ValueType
 from archsearch.graph.uniform import uniform as uniform_point
-from archsearch.graph.values import Scope
+from archsearch.graph.values import Scope, at
 
 if TYPE_CHECKING:
     from archsearch.graph.check import CheckReport
@@ -144,6 +145,7 @@ class SearchSpace(Algebra):
         plan = self._plan(chooser)
         inference = self._matched(plan)
         found = architecture(self.name, self.causal, inference)
+        self._fixed_points(found, plan)
         sample = Sample(self._with_ends(found) if self._header.ends else found, plan.decisions)
         self._require(sample.architecture, inference)
         return sample
@@ -151,6 +153,14 @@ class SearchSpace(Algebra):
     def ask(self, chooser: Chooser) -> dict[str, Any]:
         """The decisions that `chooser` makes, without the architecture that they lead to; raises as `walk` does."""
         return self._plan(chooser).decisions
+
+    def _fixed_points(self, found: Architecture, plan: Plan) -> None:
+        """Refuses fixed points that no iteration can serve."""
+        try:
+            regions(found)
+        except RuleError as error:
+            mark = next(n.mark() for n in plan.nodes if n.name == error.node)
+            raise at(mark, error, error.node) from None
 
     def _plan(self, chooser: Chooser) -> Plan:
         return expand(self._graph, self._header.choices, self.scale, chooser, self._binder, self.registry)

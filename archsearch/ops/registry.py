@@ -20,6 +20,7 @@ from archsearch.ops import (
     heads,
     hopfield,
     implicit,
+    kan,
     latent_attention,
     matrices,
     memory,
@@ -48,6 +49,7 @@ __all__ = ["op_class", "op_classes", "registry"]
 FAMILIES = (
     perceptron,
     experts,
+    kan,
     attention,
     latent_attention,
     differential_attention,
