@@ -28,7 +28,7 @@ def linear_attention(heads: int, q: Tensor, k: Tensor, v: Tensor, decay: Tensor 
     Returns:
         `(E, B, T, H, C)` and the last state, `(E, B, H, R, C)`.
     """
-    parts, further = [_heads(x, heads) for x in (q, k, v)], {"scale": 1.0, "output_final_state": True}
+    parts, further = _heads_of(heads, q, k, v), {"scale": 1.0, "output_final_state": True}
     if decay is None:
         run = import_module("fla.ops.linear_attn").chunk_linear_attn
         return _unfolded(q, *run(*parts, normalize=False, **further))
@@ -58,7 +58,7 @@ def delta_rule(
     run = import_module("fla.ops.gated_delta_rule").chunk_gated_delta_rule
     g = torch.zeros_like(beta, dtype=torch.float32) if decay is None else _log(decay)
     gates = {"g": g.flatten(0, 1), "beta": beta.flatten(0, 1)}
-    return _unfolded(q, *run(*(_heads(x, heads) for x in (q, k, v)), **gates, scale=1.0, output_final_state=True))
+    return _unfolded(q, *run(*_heads_of(heads, q, k, v), **gates, scale=1.0, output_final_state=True))
 
 
 def ssd(u: Tensor, log_decay: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,8 +73,9 @@ def ssd(u: Tensor, log_decay: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Ten
         `(G, T, H, C)` and the last state, `(G, N, H, C)`.
     """
     run = import_module("fla.ops.simple_gla").chunk_simple_gla
+    c, b, v = _alike(c, b, u)
     q, k = (x.unsqueeze(2).expand(-1, -1, u.shape[2], -1).contiguous() for x in (c, b))
-    y, last = run(q, k, u.contiguous(), g=log_decay.float(), scale=1.0, output_final_state=True)
+    y, last = run(q, k, v.contiguous(), g=log_decay.float(), scale=1.0, output_final_state=True)
     return y.to(u.dtype), last.transpose(1, 2).to(u.dtype)
 
 
@@ -91,7 +92,7 @@ def selective_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tu
     """
     run = import_module("mamba_ssm.ops.selective_scan_interface").selective_scan_fn
     found = []
-    for x_e, dt_e, a_e, b_e, c_e in zip(*(v.unbind(0) for v in (x, dt, a, b, c)), strict=True):
+    for x_e, dt_e, a_e, b_e, c_e in zip(*(v.float().unbind(0) for v in (x, dt, a, b, c)), strict=True):
         over_time = (v.mT.contiguous() for v in (x_e, dt_e))
         found.append(
             run(*over_time, a_e.mT.contiguous(), b_e.mT.contiguous(), c_e.mT.contiguous(), return_last_state=True)
@@ -123,6 +124,16 @@ def _heads(x: Tensor, heads: int) -> Tensor:
     """`(E, B, T, H·A)` to `(E·B, T, H, A)`."""
     split: Tensor = x.flatten(0, 1).unflatten(-1, (heads, -1))
     return split.contiguous()
+
+
+def _heads_of(heads: int, *parts: Tensor) -> list[Tensor]:
+    return [_heads(x, heads) for x in _alike(*parts)]
+
+
+def _alike(*parts: Tensor) -> list[Tensor]:
+    """In the widest of their precisions: the kernels take no mixture, which is what autocast makes."""
+    widest = torch.float32 if any(x.dtype == torch.float32 for x in parts) else parts[0].dtype
+    return [x.to(widest) for x in parts]
 
 
 def _log(decay: Tensor) -> Tensor:

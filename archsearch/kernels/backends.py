@@ -106,9 +106,11 @@ def find(op: str, x: Tensor) -> Callable[..., Any] | None:
     asked, kernel = _asked.get(), KERNELS[op]
     if asked not in ("auto", kernel.library) or unusable(kernel.library, x.device):
         return None
-    half = x.dtype in (torch.bfloat16, torch.float16)
-    allowed = half or (x.dtype == torch.float32 and (kernel.is_precise or asked == kernel.library))
-    return kernel.run if allowed else None
+    if x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        return None
+    # Under autocast single precision is what norms and softplus leave behind, and no promise.
+    may_round = x.dtype != torch.float32 or torch.is_autocast_enabled(x.device.type)
+    return kernel.run if may_round or kernel.is_precise or asked == kernel.library else None
 
 
 def unusable(library: str, device: torch.device) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from archsearch.kernels import backends
 from archsearch.kernels.dispatch import chunk_length
 from archsearch.kernels.linear_attention import cut
 from archsearch.kernels.precision import exact, single
@@ -35,6 +36,9 @@ def ssd(u: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, *, signed: bool = Fa
     Returns:
         `(G, T, H, P)` and `(G, N, H, P)`.
     """
+    fast = None if signed else backends.find("ssd", u)
+    if fast is not None:
+        return fast(u, log_decay, b, c)  # type: ignore[no-any-return]
     time, (h, p) = u.shape[1], u.shape[2:]
     length = min(chunk_length(u.device, rows=False), time)
     with exact(u.device):

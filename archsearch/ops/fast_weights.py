@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from archsearch.errors import RuleError
+from archsearch.kernels import backends
 from archsearch.kernels.delta_rule import delta_rule
 from archsearch.kernels.dispatch import chunk_length
 from archsearch.kernels.heads import fold_heads, unfold_heads
@@ -87,6 +88,9 @@ class _Matrices(Op):
         """Readings `(E, B, T, H, ·)` and the state, `(E, B, H, R, ·)`."""
         first = inputs[0]
         assert first is not None
+        fast = None if getattr(self, "normalise", False) else backends.find(self.name, first)
+        if fast is not None:
+            return fast(self.heads, *inputs)  # type: ignore[no-any-return]
         with exact(first.device):
             y, state = self._run(*(None if x is None else single(x) for x in inputs), last=last)
         y = unfold_heads(y, first.shape[0], self.heads).to(first.dtype)

@@ -25,11 +25,14 @@ from archsearch.kernels.selective_scan import selective_scan
 from archsearch.kernels.short_conv import short_convolution
 from archsearch.kernels.ssd import ssd
 from archsearch.ops.base import Context
-from tests.ops.contract import Case, close
+from tests.ops.cases import convolution, fast_weights, selective
+from tests.ops.cases import ssd as ssd_cases
+from tests.ops.contract import Case, close, parallel
 
 ORACLES = Path("/tmp/oracles")
 """Where `pip install --target` puts libraries whose sources are only read."""
 
+CASES = [*convolution.CASES, *fast_weights.CASES, *selective.CASES, *ssd_cases.CASES]
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda")
 
@@ -217,6 +220,26 @@ def test_auto_takes_what_is_installed_on_a_gpu_and_keeps_the_precision(monkeypat
     assert backends.find("short_conv", on(CPU, torch.float32)) is None
     installed(monkeypatch)
     assert all(backends.find(op, half) is None for op in backends.KERNELS)
+
+
+def test_under_autocast_what_is_single_may_be_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, "fla")
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: device == "cuda")
+    assert backends.find("ssd", on(CUDA, torch.float32)) is adapters.ssd
+
+
+@pytest.mark.parametrize("op", sorted(backends.KERNELS))
+def test_a_core_asks_and_takes_what_it_gets(monkeypatch: pytest.MonkeyPatch, op: str) -> None:
+    class AskedError(Exception):
+        pass
+
+    def asked(*_: Any) -> Any:
+        raise AskedError
+
+    monkeypatch.setattr(backends, "find", lambda name, x: asked if name == op else None)
+    case = next(c for c in CASES if c.name == op and c.settings.get("kernel", 4) > 1)
+    with pytest.raises(AskedError):
+        parallel(case, case.weights(), case.inputs())
 
 
 def test_a_back_end_that_is_asked_for_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
