@@ -20,8 +20,8 @@ def chosen_experts(
     """`y = Σ_k gate_k W₂ f(W₁ x)`, the weights those of the k-th expert that the token chose.
 
     Tokens are put in order by expert, and every expert has as many places as the busiest one has tokens: all run as one
-    batched product, and no token is dropped. Beside all experts on all tokens it takes a fifth of the time with 4,096
-    tokens and 2 of 8 experts, two thirds with 2 of 4, and 1.5 times as long for a single token.
+    batched product, and no token is dropped. Beside all experts on all tokens, with 4,096 tokens of width 64, it takes
+    0.4 of the time with 2 of 8 experts and 0.7 with 2 of 4; for a single token 1.5 times as long.
 
     Args:
         x: `(E, N, D)`.

@@ -110,3 +110,25 @@ def test_a_gated_mlp_is_a_gated_linear_unit_of_the_size_of_an_mlp(settings: str,
     close(y, F.linear(f(F.linear(x, w["gate.weight"])) * F.linear(x, w["value.weight"]), w["out.weight"]), "output")
     mlp = sum(p.numel() for p in run("mlp")[1].values())
     assert sum(p.numel() for p in w.values()) == pytest.approx(mlp, rel=0.15)
+
+
+@pytest.mark.parametrize(("grid", "order", "reach"), [(5, 3, 2.0), (4, 1, 1.0), (1, 2, 3.0)])
+def test_the_splines_of_a_kan_are_those_of_scipy(grid: int, order: int, reach: float) -> None:
+    interpolate = pytest.importorskip("scipy.interpolate")
+    op = Case("kan", {"grid": grid, "order": order, "reach": reach}).op
+    x = torch.linspace(-reach, reach, 101, dtype=torch.float64)[:-1]
+    step = 2 * reach / grid
+    knots = [-reach + step * i for i in range(-order, grid + order + 1)]
+    theirs = interpolate.BSpline.design_matrix(x.numpy(), knots, order).toarray()
+    close(op.splines(x), torch.from_numpy(theirs), "splines", 1e-12)  # type: ignore[attr-defined]
+    assert (op.splines(torch.tensor([-2 * order * step - reach, 9 * reach + step * order])) == 0).all()  # type: ignore[attr-defined]
+
+
+def test_a_kan_is_a_sum_over_its_edges() -> None:
+    case = Case("kan", {"width": 3})
+    w, (x,) = case.weights(seeds=(1,)), case.inputs(copies=1)
+    y = parallel(case, w, [x])[0]
+    b = case.op.splines(x)  # type: ignore[attr-defined]
+    c = w["spline"][0].view(3, 8, 8)
+    edges = w["base"][0] * F.silu(x).unsqueeze(-2) + torch.einsum("ebtig,jig->ebtji", b, c)
+    close(y, edges.sum(-1), "output")
