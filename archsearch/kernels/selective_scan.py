@@ -2,7 +2,7 @@
 
 E copies, B batch, T time, D features, N states of a feature; K steps of a chunk. The recurrence is, for each feature,
 
-    h_t = a_t ⊙ h_{t−1} + (Δ_t x_t) B_t,   y_t = C_tᵀ h_t,   a_t = exp(Δ_t A), or 2 exp(Δ_t A) − 1
+    h_t = a_t ⊙ h_{t−1} + (Δ_t x_t) B_t,   y_t = C_tᵀ h_t + d x_t,   a_t = exp(Δ_t A), or 2 exp(Δ_t A) − 1
 
 (Gu and Dao 2023, arXiv:2312.00752, algorithm 2; the second form has eigenvalues in (−1, 1): Grazzi et al. 2024,
 arXiv:2411.12537). The states of all steps, N times as large as the input, are never held: forward keeps the state
@@ -14,17 +14,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from archsearch.kernels import backends
 from archsearch.kernels.dispatch import selective_chunk
 from archsearch.kernels.precision import single
 from archsearch.kernels.scan import scan
 
-__all__ = ["decay_of", "selective_scan"]
+__all__ = ["System", "decay_of", "selective_scan"]
 
 _LOG2_E = 1.0 / math.log(2.0)
 
@@ -35,36 +37,54 @@ def decay_of(log_decay: Tensor, signed: bool) -> Tensor:
     return 2.0 * decay - 1.0 if signed else decay
 
 
+class System(NamedTuple):
+    """What a selective state-space model owns.
+
+    Args:
+        bias: `(E, D)`, of the step sizes.
+        a: `(E, N, D)`.
+        skip: `(E, D)`.
+    """
+
+    bias: Tensor
+    a: Tensor
+    skip: Tensor
+
+
 def selective_scan(
-    x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, *, signed: bool = False
+    x: Tensor, dt: Tensor, b: Tensor, c: Tensor, system: System, *, signed: bool = False
 ) -> tuple[Tensor, Tensor]:
     """All outputs, and the state after the last step.
 
     Args:
-        x, dt: `(E, B, T, D)`.
-        a: `(E, N, D)`.
+        x, dt: `(E, B, T, D)`, the step sizes before their bias and softplus.
         b, c: `(E, B, T, N)`.
         signed: whether eigenvalues are in (−1, 1) and not in (0, 1).
 
     Returns:
         `(E, B, T, D)` and `(E, B, N, D)`; no gradient flows through the state.
     """
-    out = _SelectiveScan.apply(*map(single, (x, dt, a, b, c)), signed)  # type: ignore[no-untyped-call]
-    return out[0].to(x.dtype), out[1].to(x.dtype)
+    fast = None if signed else backends.find("selective_scan", x)
+    if fast is not None:
+        return fast(x, dt, b, c, *system)  # type: ignore[no-any-return]
+    y, last, _ = _SelectiveScan.apply(*map(single, (x, dt, b, c, *system)), signed)  # type: ignore[no-untyped-call]
+    return y.to(x.dtype), last.to(x.dtype)
 
 
 class _SelectiveScan(torch.autograd.Function):
     """Saves its inputs and the state before each chunk."""
 
     @staticmethod
-    def forward(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, signed: bool) -> tuple[Tensor, ...]:
+    def forward(
+        x: Tensor, dt: Tensor, b: Tensor, c: Tensor, bias: Tensor, a: Tensor, skip: Tensor, signed: bool
+    ) -> tuple[Tensor, ...]:
         e, n, d = a.shape
-        length = selective_chunk(x.device, x.shape[2])
-        chunks = -(-x.shape[2] // length)
+        chunks = -(-x.shape[2] // selective_chunk(x.device, x.shape[2]))
         y = x.new_empty(x.shape)
         before = x.new_empty(chunks + 1, e, x.shape[1], n, d)
         for at in _blocks(x, n):
-            _forward(y[at], before[:, *at], *(v[at] for v in (x, dt)), a[at[0]], *(v[at] for v in (b, c)), signed)
+            system = System(*(v[at[0]] for v in (bias, a, skip)))
+            _forward(y[at], before[:, *at], *(v[at] for v in (x, dt, b, c)), system, signed)
         return y, before[-1], before
 
     @staticmethod
@@ -78,17 +98,19 @@ class _SelectiveScan(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, g: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
         if g is None:
-            return (None,) * 6
-        x, dt, a, b, c, before = ctx.saved_tensors
-        d_x, d_dt, d_b, d_c = (torch.empty_like(v, memory_format=torch.contiguous_format) for v in (x, dt, b, c))
-        d_a = torch.zeros_like(a)
-        for at in _blocks(x, a.shape[1]):
-            given = (g[at], x[at], dt[at], a[at[0]], b[at], c[at], before[:, *at])
-            _backward(d_x[at], d_dt[at], d_a[at[0]], d_b[at], d_c[at], *given, ctx.signed)
-        return d_x, d_dt, d_a, d_b, d_c, None
+            return (None,) * 8
+        *values, before = ctx.saved_tensors
+        inputs, owned = values[:4], values[4:]
+        d_inputs = [torch.empty_like(v, memory_format=torch.contiguous_format) for v in inputs]
+        d_owned = [torch.zeros_like(v) for v in owned]
+        for at in _blocks(inputs[0], before.shape[3]):
+            to = _Gradients(*(v[at] for v in d_inputs), *(v[at[0]] for v in d_owned))
+            system = System(*(v[at[0]] for v in owned))
+            _backward(to, g[at], *(v[at] for v in inputs), system, before[:, *at], ctx.signed)
+        return *d_inputs, *d_owned, None
 
 
-_BLOCK = 1 << 15  # numbers of one step's states that are worked on at a time
+_BLOCK = 1 << 14  # numbers of one step's states that are worked on at a time
 
 
 def _blocks(x: Tensor, n: int) -> Iterator[tuple[slice, slice]]:
@@ -156,43 +178,57 @@ def _read(v: Tensor, states: Tensor) -> Tensor:
     return flat.view(*v.shape[:-1], -1)
 
 
-def _forward(y: Tensor, before: Tensor, x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, signed: bool) -> None:
+def _forward(
+    y: Tensor, before: Tensor, x: Tensor, dt: Tensor, b: Tensor, c: Tensor, system: System, signed: bool
+) -> None:
     """Fills in the outputs and the states before the chunks, whose first entry is zero; the last is the final state."""
-    length, a2 = selective_chunk(x.device, x.shape[2]), (a * _LOG2_E).unsqueeze(1)
+    length = selective_chunk(x.device, x.shape[2])
+    bias, a2, skip = (v.unsqueeze(1) for v in (system.bias, system.a * _LOG2_E, system.skip))
     decays, states = (x.new_empty(length, *before.shape[1:]) for _ in range(2))
     recur = _Recurrence(states, decays, forwards=True)
     before[0] = 0.0
     for m, t in enumerate(range(0, x.shape[2], length)):
         x_t, dt_t, b_t, c_t = (_steps(v, t, length) for v in (x, dt, b, c))
-        k = x_t.shape[0]
+        k, delta = x_t.shape[0], F.softplus(dt_t + bias)
         decay, state = decays[:k], states[:k]
-        _decays(decay, dt_t, a2, signed)
-        torch.mul(b_t.unsqueeze(4), (x_t * dt_t).unsqueeze(3), out=state)
+        _decays(decay, delta, a2, signed)
+        torch.mul(b_t.unsqueeze(4), (x_t * delta).unsqueeze(3), out=state)
         recur(k, before[m])
         before[m + 1] = state[-1]
-        y[:, :, t : t + k] = _read(c_t, state).permute(1, 2, 0, 3)
+        y[:, :, t : t + k] = torch.addcmul(_read(c_t, state), x_t, skip).permute(1, 2, 0, 3)
+
+
+class _Gradients(NamedTuple):
+    """Where they go: those of the inputs are filled in, those of the system are added to."""
+
+    x: Tensor
+    dt: Tensor
+    b: Tensor
+    c: Tensor
+    bias: Tensor
+    a: Tensor
+    skip: Tensor
 
 
 def _backward(
-    d_x: Tensor,
-    d_dt: Tensor,
-    d_a: Tensor,
-    d_b: Tensor,
-    d_c: Tensor,
+    to: _Gradients,
     g: Tensor,
     x: Tensor,
     dt: Tensor,
-    a: Tensor,
     b: Tensor,
     c: Tensor,
+    system: System,
     before: Tensor,
     signed: bool,
 ) -> None:
-    """Fills in the gradients, from the last chunk to the first; adds to that of A.
+    """The gradients, from the last chunk to the first.
 
-    The gradient of a state obeys `ḣ_t = g_t C_t + a_{t+1} ḣ_{t+1}`; that of `Δ_t A` is `∂a_t ḣ_t h_{t−1}`.
+    That of a state obeys `ḣ_t = g_t C_t + a_{t+1} ḣ_{t+1}`; that of `Δ_t A` is `a'_t ḣ_t h_{t−1}`, with a' the slope of
+    the decay, `a` or `a + 1`.
     """
-    length, a, a2 = selective_chunk(x.device, x.shape[2]), a.unsqueeze(1), (a * _LOG2_E).unsqueeze(1)
+    length = selective_chunk(x.device, x.shape[2])
+    bias, a, skip = (v.unsqueeze(1) for v in system)
+    a2 = a * _LOG2_E
     decays, grads = (x.new_empty(length, *before.shape[1:]) for _ in range(2))
     states = x.new_empty(length + 1, *before.shape[1:])
     forwards, backwards = _Recurrence(states[1:], decays, True), _Recurrence(grads[:-1], decays[1:], False)
@@ -200,9 +236,11 @@ def _backward(
     for m in reversed(range(before.shape[0] - 1)):
         t = m * length
         g_t, x_t, dt_t, b_t, c_t = (_steps(v, t, length) for v in (g, x, dt, b, c))
-        u_t, k = x_t * dt_t, x_t.shape[0]
+        raw = dt_t + bias
+        delta = F.softplus(raw)
+        u_t, k = x_t * delta, x_t.shape[0]
         decay, state, grad = decays[:k], states[: k + 1], grads[:k]
-        _decays(decay, dt_t, a2, signed)
+        _decays(decay, delta, a2, signed)
         state[0] = before[m]
         torch.mul(b_t.unsqueeze(4), u_t.unsqueeze(3), out=state[1:])
         forwards(k, state[0])
@@ -210,14 +248,17 @@ def _backward(
         grad[-1].add_(carry)
         backwards(k - 1, grad[-1])
 
-        d_u = _read(b_t, grad)
-        for out, value in ((d_c, _read(g_t, state[1:].mT)), (d_b, _read(u_t, grad.mT)), (d_x, d_u * dt_t)):
-            out[:, :, t : t + k] = value.permute(1, 2, 0, 3)
+        d_b, d_c, d_u = _read(u_t, grad.mT), _read(g_t, state[1:].mT), _read(b_t, grad)
         slope = decay.mul_(grad)
         carry.copy_(slope[0])
         if signed:
             slope.add_(grad)
         slope.mul_(state[:-1])
-        d_step = torch.mul(slope, a, out=grad).sum(3)
-        d_dt[:, :, t : t + k] = d_step.addcmul_(d_u, x_t).permute(1, 2, 0, 3)
-        d_a += slope.mul_(dt_t.unsqueeze(3)).sum((0, 2))
+        d_delta = torch.mul(slope, a, out=grad).sum(3).addcmul_(d_u, x_t)
+        to.a.add_(slope.mul_(delta.unsqueeze(3)).sum((0, 2)))
+        d_dt = d_delta.mul_(raw.sigmoid_())
+        to.bias.add_(d_dt.sum((0, 2)))
+        to.skip.add_((g_t * x_t).sum((0, 2)))
+        d_x = d_u.mul_(delta).addcmul_(g_t, skip)
+        for out, value in ((to.x, d_x), (to.dt, d_dt), (to.b, d_b), (to.c, d_c)):
+            out[:, :, t : t + k] = value.permute(1, 2, 0, 3)

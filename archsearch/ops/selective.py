@@ -13,7 +13,7 @@ from torch import Tensor
 
 from archsearch.errors import RuleError
 from archsearch.kernels.linear import linear
-from archsearch.kernels.selective_scan import decay_of, selective_scan
+from archsearch.kernels.selective_scan import System, decay_of, selective_scan
 from archsearch.ops.base import (
     Context,
     Cost,
@@ -78,9 +78,7 @@ def _systems(w: Weights) -> Tensor:
 
 def _run(w: Weights, x: Tensor, dt: Tensor, b: Tensor, c: Tensor, *, signed: bool) -> tuple[Tensor, Tensor]:
     """Outputs and the last state; `dt` before its bias and softplus."""
-    delta = F.softplus(dt + w["dt_bias"][:, None, None])
-    y, h = selective_scan(x, delta, _systems(w), b, c, signed=signed)
-    return torch.addcmul(y, x, w["skip"][:, None, None]), h
+    return selective_scan(x, dt, b, c, System(w["dt_bias"], _systems(w), w["skip"]), signed=signed)
 
 
 def _step(w: Weights, h: Tensor, x: Tensor, dt: Tensor, b: Tensor, c: Tensor, *, signed: bool) -> tuple[Tensor, State]:

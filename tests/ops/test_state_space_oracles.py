@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from archsearch.kernels.modes import run_modes
-from archsearch.kernels.selective_scan import selective_scan
+from archsearch.kernels.selective_scan import System, selective_scan
 from archsearch.kernels.ssd import ssd
 from archsearch.ops.base import Context
 from archsearch.ops.s5 import hippo
@@ -128,7 +128,8 @@ def test_long_sequences_stay_finite(form: str) -> None:
     if form == "selective":
         x, dt, b, c = draw(1, 2, time, 4), draw(1, 2, time, 4), draw(1, 2, time, 3), draw(1, 2, time, 3)
         of = [x, dt, b, c]
-        y = selective_scan(x, F.softplus(4 * dt), -torch.arange(1.0, 4)[None, :, None].expand(1, 3, 4), b, c)[0]
+        a = -torch.arange(1.0, 4)[None, :, None].expand(1, 3, 4)
+        y = selective_scan(x, 4 * dt, b, c, System(torch.zeros(1, 4), a, torch.ones(1, 4)))[0]
     elif form == "ssd":
         x, dt, b, c = draw(2, time, 2, 4), draw(2, time, 2), draw(2, time, 3), draw(2, time, 3)
         of = [x, dt, b, c]
@@ -143,17 +144,15 @@ def test_long_sequences_stay_finite(form: str) -> None:
 
 def test_blocks_of_examples_and_copies_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     g = torch.Generator().manual_seed(0)
-    shapes = [(3, 5, 21, 4), (3, 5, 21, 4), (3, 2, 4), (3, 5, 21, 2), (3, 5, 21, 2)]
-    x, dt, a, b, c = (torch.randn(s, generator=g, dtype=torch.float64).requires_grad_() for s in shapes)
-    values = [x, dt.exp(), -a.exp(), b, c]
+    shapes = [(3, 5, 21, 4), (3, 5, 21, 4), (3, 5, 21, 2), (3, 5, 21, 2), (3, 4), (3, 2, 4), (3, 4)]
+    of = [torch.randn(s, generator=g, dtype=torch.float64).requires_grad_() for s in shapes]
+    values = *of[:4], System(of[4], -of[5].exp(), of[6])
     whole = selective_scan(*values)[0]
     for block in (8, 16, 80):  # an example, two of them, two copies
         monkeypatch.setattr("archsearch.kernels.selective_scan._BLOCK", block)
         part = selective_scan(*values)[0]
         close(part, whole, "output", 1e-12)
-        got, expected = (
-            torch.autograd.grad(y.square().sum(), [x, dt, a, b, c], retain_graph=True) for y in (part, whole)
-        )
+        got, expected = (torch.autograd.grad(y.square().sum(), of, retain_graph=True) for y in (part, whole))
         for p, q in zip(got, expected, strict=True):
             close(p, q, "gradient", 1e-12)
 
