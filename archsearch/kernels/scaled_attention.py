@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from archsearch.kernels.chunk_states import cut
 
-__all__ = ["fits", "scaled_attention"]
+__all__ = ["exponent_gradient", "factors", "fits", "half", "scaled_attention"]
 
 _HALF = 16  # steps to either side of the middle of a chunk
 _RANGE = 60.0  # exponents to either side of the middle of a chunk that single precision holds, and products of them
@@ -29,11 +29,36 @@ _RANGE = 60.0  # exponents to either side of the middle of a chunk that single p
 
 def fits(log_g: Tensor) -> bool:
     """Whether no factor of any chunk leaves its range: false for what is not a number, too."""
-    return bool(cut(log_g.detach(), _half(log_g.shape[1])).sum(2).amin() >= -_RANGE)
+    return bool(cut(log_g.detach(), half(log_g.shape[1], _HALF)).sum(2).amin() >= -_RANGE)
 
 
-def _half(time: int) -> int:
-    return max(1, min(_HALF, time // 2))
+def half(time: int, most: int) -> int:
+    """Half of a chunk's steps."""
+    return max(1, min(most, time // 2))
+
+
+def factors(log_g: Tensor | None, length: int) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """`exp(F)`, `(N, M, C, A)`, and `enter` and `leave`, `(N, M, A, 1)`."""
+    if log_g is None:
+        return None, None, None
+    since = cut(log_g, length).cumsum(2)
+    middle = since[:, :, length // 2 - 1 : length // 2]
+    ahead = since - middle
+    return ahead.exp(), middle.exp().mT, ahead[:, :, -1:].exp().mT
+
+
+def exponent_gradient(own: Tensor, states: Tensor, d_states: Tensor, grown: Tensor) -> Tensor:
+    """The gradient of `log g`, `(N, M · C, A)`.
+
+    Args:
+        own: what each step's exponent adds to the loss, `(N, M, C, R)`.
+        states, d_states: `(M + 1, N, R, V)`.
+        grown: `(N, M, C, A)`.
+    """
+    whole = (states[1:] * d_states[1:]).sum(-1).transpose(0, 1).unsqueeze(2)
+    if grown.shape[-1] == 1:
+        own, whole = own.sum(-1, keepdim=True), whole.sum(-1, keepdim=True)
+    return (own.sum(2, keepdim=True) + whole + own - own.cumsum(2)).flatten(1, 2)
 
 
 def scaled_attention(q: Tensor, k: Tensor, v: Tensor, log_g: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -57,15 +82,11 @@ class _ScaledAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, log_g: Tensor | None) -> tuple[Tensor, Tensor]:
         n, time = q.shape[:2]
-        length = 2 * _half(time)
+        length = 2 * half(time, _HALF)
         q, k, v = (cut(x, length) for x in (q, k, v))
         m = q.shape[1]
-        grown = enter = leave = None
-        if log_g is not None:
-            since = cut(log_g, length).cumsum(2)
-            middle = since[:, :, length // 2 - 1 : length // 2]
-            ahead = since - middle
-            grown, enter, leave = ahead.exp(), middle.exp().mT, ahead[:, :, -1:].exp().mT
+        grown, enter, leave = factors(log_g, length)
+        if grown is not None:
             q, k = q * grown, k / grown
         q, k, v = (x.flatten(0, 1) for x in (q, k, v))
         written = (k.mT @ v).view(n, m, k.shape[-1], -1)
@@ -95,18 +116,10 @@ class _ScaledAttention(torch.autograd.Function):
         d_v = torch.baddbmm(k @ d_written, inside.mT, d_y)
         d_log_g = None
         if grown is not None:
-            width = grown.shape[-1]
-            own = _narrow(q * d_q - k * d_k, width).view(n, m, length, width)
-            whole = _narrow((states[1:] * d_states[1:]).sum(-1), width).transpose(0, 1)  # (N, M, A)
-            total = own.sum(2, keepdim=True) + whole.unsqueeze(2) + own - own.cumsum(2)
-            d_log_g = total.view(n, -1, width)[:, :time]
+            d_log_g = exponent_gradient((q * d_q - k * d_k).view(n, m, length, -1), states, d_states, grown)[:, :time]
             d_q, d_k = d_q.view(n, m, length, -1) * grown, d_k.view(n, m, length, -1) / grown
         d_q, d_k, d_v = (x.view(n, m * length, -1)[:, :time] for x in (d_q, d_k, d_v))
         return d_q, d_k, d_v, d_log_g
-
-
-def _narrow(x: Tensor, width: int) -> Tensor:
-    return x if x.shape[-1] == width else x.sum(-1, keepdim=True)
 
 
 def _states(written: Tensor, enter: Tensor | None, leave: Tensor | None) -> Tensor:

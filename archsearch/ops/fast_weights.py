@@ -24,6 +24,7 @@ from archsearch.kernels.heads import fold_heads, unfold_heads
 from archsearch.kernels.linear_attention import chunked, read, states
 from archsearch.kernels.precision import exact, single
 from archsearch.kernels.scaled_attention import fits, scaled_attention
+from archsearch.kernels.scaled_delta_rule import scaled_delta_rule
 from archsearch.ops.base import Context, Cost, Op, Port, State, ValueType, Weights, op, setting
 from archsearch.ops.rules import divides, vector
 
@@ -265,9 +266,10 @@ class DeltaRuleCore(_Matrices):
     def _run(self, *inputs: Tensor | None, last: bool) -> tuple[Tensor, Tensor]:
         q, k, v, beta = (fold_heads(x, self.heads) for x in inputs[:4] if x is not None)
         log_g = _logarithms(inputs[4], self.heads)
+        if log_g is None or fits(log_g):
+            return scaled_delta_rule(q, -beta * k, k, beta * v, log_g)
         gap, time = chunk_length(q.device, rows=False) if last else 0, q.shape[1]
         q, k, v, beta = (_padded(x, gap) for x in (q, k, v, beta))
-        decay = None if log_g is None else _padded(log_g, gap).exp()
-        reads = -beta * k if decay is None else -beta * decay * k
-        chunks, before = delta_rule(reads, chunked(k, beta * v, decay))
+        decay = _padded(log_g, gap).exp()
+        chunks, before = delta_rule(-beta * decay * k, chunked(k, beta * v, decay))
         return read(q, chunks, before)[:, :time], before[:, -1]
