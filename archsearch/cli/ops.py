@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -142,6 +143,8 @@ def _print_block(sheet: Mapping[str, Any], comment: str) -> None:
     table(rows, head=("  name", "shape", "drawn", "trained"))
     click.echo("\nCosts")
     _print_costs(sheet["costs"], sheet["nodes"])
+    if sheet["costs"]["flops_per_token"][0] > 1.001 * sum(n["flops_per_token"][0] for n in sheet["nodes"]):
+        click.echo("  A node is counted once here; those of a body run again and again.")
 
 
 def _print_costs(costs: Mapping[str, Any], nodes: Iterable[Mapping[str, Any]] = ()) -> None:
@@ -191,6 +194,10 @@ def weight_text(w: Mapping[str, Any]) -> tuple[str, str, str, str]:
 
 def value_text(value: Any) -> str:
     """A value as YAML writes it."""
+    if isinstance(value, dict | list):
+        import yaml
+
+        return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=math.inf).strip()
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

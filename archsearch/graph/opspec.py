@@ -29,6 +29,7 @@ FAMILY_TEXTS: Mapping[str, str] = {
     "implicit": "The output is defined by an equation that it satisfies.",
     "solved": "The output is the solution of a problem that the input poses: least squares, a quadratic program.",
     "random": "Weights that stay as they were drawn; only what reads them is trained.",
+    "shells": "Blocks around a core of any kind, projections, gates and convolutions, or two side by side.",
     "norm": "Values brought to one size.",
     "plumbing": "What cells and blocks are put together from: sums, products, cuts, delays and changes of rate.",
 }

@@ -79,24 +79,27 @@ def ssd(u: Tensor, log_decay: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Ten
     return y.to(u.dtype), last.transpose(1, 2).to(u.dtype)
 
 
-def selective_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+def selective_scan(
+    x: Tensor, dt: Tensor, b: Tensor, c: Tensor, bias: Tensor, a: Tensor, skip: Tensor
+) -> tuple[Tensor, Tensor]:
     """Mamba's selective scan, by mamba-ssm, a copy at a time, since each has its own A.
 
     Args:
-        x, dt: `(E, B, T, D)`, dt after its softplus.
-        a: `(E, N, D)`.
+        x, dt: `(E, B, T, D)`, dt before its bias and softplus.
         b, c: `(E, B, T, N)`.
+        bias, skip: `(E, D)`.
+        a: `(E, N, D)`.
 
     Returns:
         `(E, B, T, D)` and the last state, `(E, B, N, D)`.
     """
     run = import_module("mamba_ssm.ops.selective_scan_interface").selective_scan_fn
+    copies = zip(*(v.float().unbind(0) for v in (x, dt, b, c, a, bias, skip)), strict=True)
     found = []
-    for x_e, dt_e, a_e, b_e, c_e in zip(*(v.float().unbind(0) for v in (x, dt, a, b, c)), strict=True):
-        over_time = (v.mT.contiguous() for v in (x_e, dt_e))
-        found.append(
-            run(*over_time, a_e.mT.contiguous(), b_e.mT.contiguous(), c_e.mT.contiguous(), return_last_state=True)
-        )
+    for *values, bias_e, skip_e in copies:
+        u, delta, b_e, c_e, a_e = (v.mT.contiguous() for v in values)
+        further = {"delta_bias": bias_e, "delta_softplus": True, "return_last_state": True}
+        found.append(run(u, delta, a_e, b_e, c_e, D=skip_e, **further))
     y, last = (torch.stack(v).mT for v in zip(*found, strict=True))
     return y.to(x.dtype), last.to(x.dtype)
 

@@ -44,7 +44,9 @@ def test_a_block_has_figures_that_add_up(name):
     assert sheet["summary"].endswith(".")
     assert sheet["costs"] is not None
     for i, whole in enumerate(sheet["costs"]["flops_per_token"]):
-        assert sum(n["flops_per_token"][i] for n in sheet["nodes"]) == pytest.approx(whole)
+        parts = sum(n["flops_per_token"][i] for n in sheet["nodes"])
+        again = any(n["op"].startswith("fixed_point") for n in sheet["nodes"])
+        assert parts < whole if again else parts == pytest.approx(whole)
 
 
 def test_growth_is_said():
@@ -82,8 +84,9 @@ def _size(shape):
 def test_the_list_is_by_family_with_blocks(call):
     shown = call("ops", "list", "--family", "recurrence").stdout
     assert shown.startswith("recurrence: ")
-    assert [line.split()[:2] for line in shown.splitlines()[1:3]] == [["gru_core", "op"], ["lstm_core", "op"]]
-    assert "block" in shown
+    rows = [line.split()[:2] for line in shown.splitlines()[1:]]
+    assert ["gru_core", "op"] in rows
+    assert rows.index(["lstm_core", "op"]) < rows.index(["gru", "block"])
 
 
 def test_docs_prints_the_page(call, tmp_path):

@@ -21,7 +21,7 @@ from torch import Tensor
 from archsearch.campaign.settings import SETTINGS
 from archsearch.errors import ConfigError
 from archsearch.kernels import adapters, backends
-from archsearch.kernels.selective_scan import selective_scan
+from archsearch.kernels.selective_scan import System, selective_scan
 from archsearch.kernels.short_conv import short_convolution
 from archsearch.kernels.ssd import ssd
 from archsearch.ops.base import Context
@@ -168,20 +168,32 @@ def test_ssd_gets_what_its_kernel_computes(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_selective_scan_gets_what_its_kernel_computes(monkeypatch: pytest.MonkeyPatch) -> None:
-    def selective_scan_fn(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, return_last_state: bool) -> Any:
+    def selective_scan_fn(
+        u: Tensor,
+        delta: Tensor,
+        A: Tensor,  # noqa: N803
+        B: Tensor,  # noqa: N803
+        C: Tensor,  # noqa: N803
+        D: Tensor,  # noqa: N803
+        delta_bias: Tensor,
+        delta_softplus: bool,
+        return_last_state: bool,
+    ) -> Any:
         """`u, delta: (B, D, T)`, `A: (D, N)`, `B, C: (B, N, T)`, the state `(B, D, N)`, as mamba-ssm has it."""
-        assert return_last_state and a.shape == (u.shape[1], b.shape[1])
-        h, found = u.new_zeros(u.shape[0], *a.shape), []
+        assert delta_softplus and return_last_state and A.shape == (u.shape[1], B.shape[1])
+        delta = F.softplus(delta + delta_bias[:, None])
+        h, found = u.new_zeros(u.shape[0], *A.shape), []
         for t in range(u.shape[2]):
-            h = torch.exp(delta[:, :, t, None] * a) * h + (delta * u)[:, :, t, None] * b[:, None, :, t]
-            found.append(torch.einsum("bdn,bn->bd", h, c[:, :, t]))
+            h = torch.exp(delta[:, :, t, None] * A) * h + (delta * u)[:, :, t, None] * B[:, None, :, t]
+            found.append(torch.einsum("bdn,bn->bd", h, C[:, :, t]) + D * u[:, :, t])
         return torch.stack(found, 2), h
 
     module = SimpleNamespace(selective_scan_fn=selective_scan_fn)
     monkeypatch.setitem(sys.modules, "mamba_ssm.ops.selective_scan_interface", module)
-    x, dt = values(2, 3, 11, 4, seed=1), values(2, 3, 11, 4, seed=2).exp()
-    a, b, c = -values(2, 5, 4, seed=3).exp(), values(2, 3, 11, 5, seed=4), values(2, 3, 11, 5, seed=5)
-    ours, theirs = selective_scan(x, dt, a, b, c), adapters.selective_scan(x, dt, a, b, c)
+    x, dt = values(2, 3, 11, 4, seed=1), values(2, 3, 11, 4, seed=2)
+    b, c, a = values(2, 3, 11, 5, seed=3), values(2, 3, 11, 5, seed=4), -values(2, 5, 4, seed=5).exp()
+    system = System(values(2, 4, seed=6), a, values(2, 4, seed=7))
+    ours, theirs = selective_scan(x, dt, b, c, system), adapters.selective_scan(x, dt, b, c, *system)
     for what, got, expected in zip(("output", "state"), theirs, ours, strict=True):
         close(got, expected, what)
 
