@@ -136,8 +136,8 @@ class _Run:
             before = found
             try:
                 guesses = self.once(found)
-            except FileError as error:
-                return self.stuck(error, len(self.result.typings))
+            except FileError as refusal:
+                return self.stuck(refusal, len(self.result.typings))
             found = {key: self.result.typings[key[0]].outputs[key[1]] for key in guesses}
             if not self.refused and not self.bent and found == guesses:
                 return None

@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from archsearch.kernels.linear_attention import Chunks, Decay, scores
+from archsearch.kernels.linear_attention import Chunks, Decay, RowDecay, scores
 
 __all__ = ["delta_rule"]
 
@@ -31,6 +31,7 @@ def delta_rule(w: Tensor, p: Chunks) -> tuple[Chunks, Tensor]:
         Chunks with u in the place of `v`; states, `(N, M, R, V)`.
     """
     reads, k, decay = p.cut(w), p.k, p.decay
+    assert not isinstance(decay, RowDecay)
     earlier = None if decay is None else decay.earlier()
     inner = -_before(reads, k, earlier)
     system = inner + torch.eye(inner.shape[-1], dtype=inner.dtype, device=inner.device)

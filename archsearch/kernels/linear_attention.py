@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from archsearch.kernels.dispatch import chunk_length
+from archsearch.kernels.row_decay import Level, ends, levels_of, row_scores
 from archsearch.kernels.scan import scan
 
 __all__ = ["Chunks", "Decay", "chunked", "read", "states"]
@@ -22,25 +23,51 @@ __all__ = ["Chunks", "Decay", "chunked", "read", "states"]
 
 @dataclass(frozen=True, slots=True)
 class Decay:
-    """The factors by which a chunk forgets, with A = 1, or A = R for a factor a row.
+    """The factors by which a chunk forgets, one for all rows.
 
     Args:
-        between: `(N, M, C, C, A)`: what is left at step t of what was written at step s, zero for s > t.
-        since: `(N, M, C, A)`: what is left at step t of the state before the chunk.
+        between: `(N, M, C, C, 1)`: what is left at step t of what was written at step s, zero for s > t.
+        since: `(N, M, C, 1)`: what is left at step t of the state before the chunk.
     """
 
     between: Tensor
     since: Tensor
 
     @property
+    def until(self) -> Tensor:
+        """What is left after the chunk of what was written at step s, `(N, M, C, 1)`."""
+        return self.between[:, :, -1]
+
+    @property
     def whole(self) -> Tensor:
-        """What is left after the chunk of the state before it, `(N, M, A)`."""
+        """What is left after the chunk of the state before it, `(N, M, 1)`."""
         return self.since[:, :, -1]
 
     def earlier(self) -> Decay:
         """The same as seen a step earlier, before the step's own factor."""
         between = F.pad(self.between, (0, 0, 0, 0, 1, 0))[:, :, :-1]
         return Decay(between, torch.cat([torch.ones_like(self.since[:, :, :1]), self.since[:, :, :-1]], 2))
+
+
+@dataclass(frozen=True, slots=True)
+class RowDecay:
+    """The factors by which a chunk forgets, one for each row; see `archsearch.kernels.row_decay`.
+
+    Args:
+        factors: of each step, `(N, M, C, R)`; levels: what they make of its blocks.
+        since: what is left at step t of the state before the chunk, `(N, M, C, R)`.
+        until: what is left after the chunk of what was written at step s, `(N, M, C, R)`.
+    """
+
+    factors: Tensor
+    levels: list[Level]
+    since: Tensor
+    until: Tensor
+
+    @property
+    def whole(self) -> Tensor:
+        """What is left after the chunk of the state before it, `(N, M, R)`."""
+        return self.since[:, :, -1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +84,7 @@ class Chunks:
     time: int
     k: Tensor
     v: Tensor
-    decay: Decay | None
+    decay: Decay | RowDecay | None
     start: Tensor | None
 
     def cut(self, x: Tensor) -> Tensor:
@@ -73,8 +100,13 @@ def chunked(k: Tensor, v: Tensor, decay: Tensor | None = None, start: Tensor | N
         decay: `(N, T, 1)`, or `(N, T, R)` for a factor a row.
         start: the state before the first step, `(N, R, V)`.
     """
-    length = min(chunk_length(k.device, rows=decay is not None and decay.shape[2] > 1), k.shape[1])
-    factors = None if decay is None else _decay(cut(decay, length, 1.0))
+    rows = decay is not None and decay.shape[2] > 1
+    length = chunk_length(k.device, rows=rows)
+    length = min(length, 1 << (k.shape[1] - 1).bit_length() if rows else k.shape[1])
+    factors: Decay | RowDecay | None = None
+    if decay is not None:
+        g = cut(decay, length, 1.0)
+        factors = _row_decay(g) if rows else _decay(g)
     return Chunks(k.shape[1], cut(k, length), cut(v, length), factors, start)
 
 
@@ -85,7 +117,7 @@ def cut(x: Tensor, length: int, fill: float = 0.0) -> Tensor:
 
 
 def _decay(g: Tensor) -> Decay:
-    """The decay of `(N, M, C, A)` factors: one recurrence from every step of a chunk on, and one from before it."""
+    """The decay of `(N, M, C, 1)` factors: one recurrence from every step of a chunk on, and one from before it."""
     n, m, c, a = g.shape
     one = torch.eye(c, dtype=g.dtype, device=g.device).view(1, c, c, 1).expand(n * m, c, c, a).reshape(n * m, c, c * a)
     factors = g.reshape(n * m, c, 1, a)
@@ -94,9 +126,14 @@ def _decay(g: Tensor) -> Decay:
     return Decay(between, between[:, :, :, 0] * g[:, :, :1])
 
 
+def _row_decay(g: Tensor) -> RowDecay:
+    levels = levels_of(g)
+    return RowDecay(g, levels, *ends(g, levels))
+
+
 def states(chunks: Chunks) -> Tensor:
     """The state before each chunk, `(N, M, R, V)`."""
-    k = chunks.k if chunks.decay is None else chunks.k * chunks.decay.between[:, :, -1]
+    k = chunks.k if chunks.decay is None else chunks.k * chunks.decay.until
     written = k.mT @ chunks.v
     n, m, r, v = written.shape
     first = written.new_zeros(n, r, v) if chunks.start is None else chunks.start
@@ -124,11 +161,10 @@ def read(q: Tensor, chunks: Chunks, before: Tensor) -> Tensor:
     return y.flatten(1, 2)[:, : chunks.time]
 
 
-def scores(q: Tensor, k: Tensor, decay: Decay | None) -> Tensor:
+def scores(q: Tensor, k: Tensor, decay: Decay | RowDecay | None) -> Tensor:
     """What a query at step t finds of what was written at step s ≤ t: `(N, M, C, C)`."""
     if decay is None:
         return (q @ k.mT).tril()
-    if decay.between.shape[-1] == 1:
+    if isinstance(decay, Decay):
         return (q @ k.mT) * decay.between.squeeze(-1)
-    met = decay.between * k.unsqueeze(2)  # (N, M, C, C, R)
-    return (met @ q.unsqueeze(-1)).squeeze(-1)
+    return row_scores(q, k, decay.factors, decay.levels)
