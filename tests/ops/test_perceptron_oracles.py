@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from archsearch.build.model import build
 from archsearch.errors import RuleError
-from archsearch.ops.base import Context
+from archsearch.graph.types import ValueType
+from archsearch.ops.base import Context, Op, Weights
 from archsearch.ops.experts import imbalance
+from archsearch.tasks.base import InputKind, OutputKind
 from archsearch.training.measurement import Job, TrainingSettings
 from archsearch.training.trainer import Trainer
 from tests.blocks.test_blocks import run
+from tests.build.graphs import graph
 from tests.ops.contract import Case, close, parallel
 from tests.training.conftest import RECALL, Draft
 
@@ -132,3 +137,40 @@ def test_a_kan_is_a_sum_over_its_edges() -> None:
     c = w["spline"][0].view(3, 8, 8)
     edges = w["base"][0] * F.silu(x).unsqueeze(-2) + torch.einsum("ebtig,jig->ebtji", b, c)
     close(y, edges.sum(-1), "output")
+
+
+@dataclass(frozen=True)
+class OneByOne(Op):
+    """An op that takes its copies one by one and adds a loss of each."""
+
+    name: ClassVar[str] = "one_by_one"
+    native_copies: ClassVar[bool] = False
+
+    def infer(self, x: ValueType) -> ValueType:
+        return x
+
+    def forward_one(self, w: Weights, x: torch.Tensor, *, ctx: Context) -> torch.Tensor:
+        if ctx.losses is not None:
+            ctx.losses.append(x.mean().view(1))
+        return x
+
+
+def test_losses_of_ops_that_take_copies_one_by_one_come_together() -> None:
+    x, heard = torch.randn(3, 2, 5, 4), list[torch.Tensor]()
+    OneByOne().forward({}, x, ctx=Context(True, None, heard))
+    OneByOne().step({}, {}, x[:, :, 0], ctx=Context(True, None, heard))
+    assert [loss.shape for loss in heard] == [(3,), (3,)]
+    close(heard[0], x.mean((1, 2, 3)), "loss")
+    close(heard[1], x[:, :, 0].mean((1, 2)), "loss of a step")
+    OneByOne().forward({}, x, ctx=Context())
+
+
+def test_on_a_cycle_the_mean_over_steps_counts() -> None:
+    """`h_t = x_t + experts(h_{t−1})`, with one expert: its loss is `balance` at every step."""
+    nodes = {"h": ("add", {}, ("in", "mix[t-1]")), "mix": ("experts", {"experts": 1, "top": 1, "balance": 0.25}, "h")}
+    model = build(
+        graph(4, nodes, known={"mix": 4}, out="h"), InputKind("tokens", 3), OutputKind("steps", 3), seeds=[0, 1]
+    )
+    heard: list[torch.Tensor] = []
+    model(torch.zeros(2, 7, dtype=torch.int64), Context(True, None, heard))
+    assert [loss.tolist() for loss in heard] == [[0.25, 0.25]]
