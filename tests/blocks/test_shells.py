@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from archsearch.errors import UserError
-from tests.blocks.test_blocks import TIME, WIDTH, architecture, run
+from tests.blocks.contract import architecture
+from tests.blocks.test_blocks import TIME, WIDTH, run
 from tests.ops.contract import close
 
 

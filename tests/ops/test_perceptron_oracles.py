@@ -146,10 +146,11 @@ class OneByOne(Op):
     name: ClassVar[str] = "one_by_one"
     native_copies: ClassVar[bool] = False
 
-    def infer(self, x: ValueType) -> ValueType:
-        return x
+    def infer(self, *types: Any) -> ValueType:
+        return types[0]  # type: ignore[no-any-return]
 
-    def forward_one(self, w: Weights, x: torch.Tensor, *, ctx: Context) -> torch.Tensor:
+    def forward_one(self, w: Weights, *inputs: Any, ctx: Context) -> Any:
+        (x,) = inputs
         if ctx.losses is not None:
             ctx.losses.append(x.mean().view(1))
         return x
