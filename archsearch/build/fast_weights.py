@@ -16,7 +16,7 @@ from archsearch.build.forms import fitted
 from archsearch.build.plan import Cell, Slots, first
 from archsearch.graph.fast_weights import FastWeights
 from archsearch.kernels.delta_rule import delta_rule
-from archsearch.kernels.linear_attention import Chunks, chunked, read, states
+from archsearch.kernels.linear_attention import Chunks, chunked, last, read, states
 from archsearch.kernels.precision import exact, single
 from archsearch.ops.base import Context
 
@@ -57,11 +57,13 @@ class Written:
     Args:
         chunks: its pieces; before: the state before each.
         size: copies, batch, time, heads.
+        by_rows: whether it is read by its rows; otherwise it is held turned over.
     """
 
     chunks: Chunks
     before: Tensor
     size: tuple[int, int, int, int]
+    by_rows: bool
 
     def read(self, q: Tensor) -> Tensor:
         """`(E, B, T, H · V)` for `(E, B, T, H · R)`."""
@@ -69,6 +71,13 @@ class Written:
         with exact(q.device):
             y = read(_heads(single(q), h), self.chunks, self.before).view(e, b, h, t, -1)
         return y.transpose(2, 3).flatten(3).to(q.dtype)
+
+    def last(self) -> Tensor:
+        """The state after the last step, `(E, B, H, rows, columns)`."""
+        e, b, _, h = self.size
+        with exact(self.before.device):
+            state = last(self.chunks, self.before).unflatten(0, (e, b, h))
+        return state if self.by_rows else state.mT
 
 
 @dataclass(slots=True)
@@ -130,7 +139,7 @@ class Writing:
             chunks, before = delta_rule(_heads(w, heads) * outer.sign, chunks)
         else:
             before = states(chunks)
-        return Written(chunks, before, (e, b, t, heads))
+        return Written(chunks, before, (e, b, t, heads), self.roles.by_rows)
 
     def _start(self, cell: Cell, clock: Tensor) -> Tensor | None:
         if cell.start[0] is None:

@@ -1,4 +1,4 @@
-"""All steps of a prompt: at once what is on no cycle or on one that scans, the rest a step after the other.
+"""All steps of a prompt: at once what is on no cycle or on one that scans or runs in chunks, the rest step by step.
 
 An op that mixes time leaves its state by `Op.prefill` where it offers that, else by its steps. What is read late leaves
 its last values.
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archsearch.build.fast_weights import Outer, Writing, Written
 from archsearch.build.steps import Cell, Line, Steps, period
 from archsearch.graph.types import ValueType
 from archsearch.ops.base import Context
@@ -49,6 +50,10 @@ class _Prompt:
             else:
                 self._alone(cells[0])
         for line in self.lines.values():
+            written = self.slots[line.now]
+            if isinstance(written, Written):
+                self.state[line.names[0]] = written.last()
+                continue
             newest = self._with_start(line).flip(2).unbind(2)
             self.state |= zip(line.names, newest, strict=False)
         output: Tensor = self._read(self.steps.output)
@@ -56,6 +61,8 @@ class _Prompt:
 
     def _alone(self, cell: Cell) -> None:
         """A node that is on no cycle."""
+        if cell.name in self.steps.unplanned and self._ticks(cell.period):
+            return
         done = self._at_once(cell) if self._ticks(cell.period) else None
         if done is None:
             self._loop([cell])
@@ -68,22 +75,29 @@ class _Prompt:
     def _at_once(self, cell: Cell) -> tuple[Any, Mapping[str, Tensor]] | None:
         """What a node answers and keeps, unless it has to go through its steps."""
         xs = [self._read(slot) for slot in cell.reads]
+        for state, q in (xs, xs[::-1]) if len(xs) == 2 else ():
+            if isinstance(state, Written):
+                return state.read(q), {}
         if cell.op.mixes_time:
             return cell.op.prefill(cell.weights, *xs, ctx=self.ctx)
         return cell.op.forward(cell.weights, *xs, ctx=self.ctx), {}
 
     def _cycle(self, cells: list[Cell]) -> None:
-        """All nodes of a cycle, by its scan where it has one."""
+        """All nodes of a cycle, by its scan or its chunks where it has them."""
         scan, ticks = self.steps.scans.get(cells[0].name), self._ticks(cells[0].period)
         if scan is None or not ticks:
             self._loop(cells)
             return
-        late = {(c, k) for c, cell in enumerate(cells) for k, slot in enumerate(cell.writes) if slot in self.lines}
-        wanted = sorted(late | {state for state, _ in scan.wanted})
         there: list[Any] = [None] * self.steps.plan.size  # the slots of the plan
         for slot in filter(None, scan.reads):
-            there[slot] = self._read(self.steps.slots[self.steps.sources[slot]])
+            there[slot] = self._planned(slot)
         there[scan.clock] = self.x[:, :, :ticks]
+        if isinstance(scan, Writing):
+            scan.run(there, self.ctx)
+            self.slots[cells[scan.state].writes[0]] = there[scan.cells[scan.state].writes[0]]
+            return
+        late = {(c, k) for c, cell in enumerate(cells) for k, slot in enumerate(cell.writes) if slot in self.lines}
+        wanted = sorted(late | {state for state, _ in scan.wanted})
         replace(scan, wanted=tuple((s, scan.cells[s[0]].writes[s[1]]) for s in wanted)).run(there, self.ctx)
         for c, k in wanted:
             self.slots[cells[c].writes[k]] = there[scan.cells[c].writes[k]]
@@ -108,6 +122,12 @@ class _Prompt:
                 self.slots[slot] = torch.stack(found, 2) if found else none
 
     # ---- what is read ----------------------------------------------------------------------------------------------
+
+    def _planned(self, slot: int) -> Any:
+        """All steps of a value in a slot of the plan, or the vectors of an outer product."""
+        if slot in self.steps.pairs:
+            return Outer(*(self._planned(s) for s in self.steps.pairs[slot].reads))
+        return self._read(self.steps.slots[self.steps.sources[slot]])
 
     def _ticks(self, every: int) -> int:
         return int(self.x.shape[2]) // every

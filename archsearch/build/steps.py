@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archsearch.build.fast_weights import Pair, Writing
 from archsearch.build.model import Model
 from archsearch.build.scans import Scan
 from archsearch.build.tree import Branch
@@ -87,6 +88,8 @@ class Steps:
         plan: how the model runs all steps at once.
         sources: what stands in the slots of the plan.
         scans: the calls of the plan that run a cycle at once, by the first of its nodes.
+        pairs: its calls that hand on the vectors of an outer product, by slot.
+        unplanned: the nodes that it does without, since a cycle that runs at once does.
         size: how many slots there are.
         input, output: the slots of both ends.
     """
@@ -100,7 +103,9 @@ class Steps:
         self.plan = model._plan
         self.sources = {slot: s for s, slot in self.plan.places.items()}
         calls: list[Any] = self.plan.calls
-        self.scans = {self.sources[c.writes[0]].node: c for c in calls if isinstance(c, Scan)}
+        self.scans = {self.sources[c.writes[0]].node: c for c in calls if isinstance(c, Scan | Writing)}
+        self.pairs = {c.writes[0]: c for c in calls if isinstance(c, Pair)}
+        self.unplanned = self.nodes.keys() - {s.node for s in self.plan.places}
         self.size = 1
         self.slots: dict[Source, int] = {}
         self.lines: dict[Source, Line] = {}

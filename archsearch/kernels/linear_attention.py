@@ -18,7 +18,7 @@ from archsearch.kernels.dispatch import chunk_length
 from archsearch.kernels.row_decay import Level, ends, levels_of, row_scores
 from archsearch.kernels.scan import scan
 
-__all__ = ["Chunks", "Decay", "chunked", "read", "states"]
+__all__ = ["Chunks", "Decay", "chunked", "last", "read", "states"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +142,18 @@ def states(chunks: Chunks) -> Tensor:
     whole = chunks.decay.whole.unsqueeze(-1).expand(n, m, -1, v)
     after = scan(whole.expand(n, m, r, v).reshape(n, m, r * v), written.view(n, m, r * v), first.reshape(n, r * v))
     return torch.cat([first.unsqueeze(1), after.view(n, m, r, v)[:, :-1]], 1)
+
+
+def last(chunks: Chunks, before: Tensor) -> Tensor:
+    """The state after the last step, `(N, R, V)`.
+
+    Args:
+        before: the state before each chunk, `(N, M, R, V)`.
+    """
+    k, state = chunks.k[:, -1], before[:, -1]
+    if chunks.decay is not None:
+        k, state = k * chunks.decay.until[:, -1], state * chunks.decay.whole[:, -1].unsqueeze(-1)
+    return torch.baddbmm(state, k.mT, chunks.v[:, -1])
 
 
 def read(q: Tensor, chunks: Chunks, before: Tensor) -> Tensor:
