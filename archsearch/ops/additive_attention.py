@@ -79,14 +79,16 @@ class AdditiveAttention(Op):
 
     def _heads(self, x: Tensor) -> Tensor:
         """`(E, B, ..., H·C)` to `(N, ..., C)`."""
-        return single(x).unflatten(-1, (self.heads, -1)).movedim(-2, 2).flatten(0, 2)
+        folded: Tensor = single(x).unflatten(-1, (self.heads, -1)).movedim(-2, 2).flatten(0, 2)
+        return folded
 
     def _attend(self, w: Weights, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Of projected queries, keys and values, `(E, B, T, ·)` each."""
         u = w["score"].unsqueeze(1).expand(*q.shape[:2], -1)
         parts = (self._heads(x) for x in (q, k, v, u))
         y = additive_attention(*parts, causal=self.causal and q.shape[2] == k.shape[2])
-        return y.unflatten(0, (*q.shape[:2], self.heads)).movedim(2, 3).flatten(3).to(v.dtype)
+        joined: Tensor = y.unflatten(0, (*q.shape[:2], self.heads)).movedim(2, 3).flatten(3).to(v.dtype)
+        return joined
 
     def forward(self, w: Weights, q: Tensor, k: Tensor, v: Tensor, *, ctx: Context) -> Tensor:
         return self._attend(w, linear(q, w["query"]), linear(k, w["key"]), v)

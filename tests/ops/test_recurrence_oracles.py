@@ -164,7 +164,8 @@ def test_rg_lru_starts_with_slow_decays_and_survives_one_that_never_fades() -> N
     assert slowest.mean().item() == pytest.approx(0.9495, abs=2e-3)
     values = [torch.full((1, 2, 3, 4), v).requires_grad_() for v in (-200.0, 0.0, 1.0)]
     rate = torch.full((1, 1, 1, 4), 1e-9).requires_grad_()
-    a, b = rg_lru_terms(*values, rate)
+    r, i, x = values
+    a, b = rg_lru_terms(r, i, x, rate)
     assert a.eq(1.0).all() and b.abs().max() < 1e-2
     grads = torch.autograd.grad((a + b).sum(), [*values, rate])
     assert all(g.isfinite().all() for g in grads)
