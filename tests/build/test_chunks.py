@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 import torch
 
+from archsearch.build import prefill
 from archsearch.build.model import build
 from archsearch.graph.architecture import Architecture
 from archsearch.graph.recurrence import recurrences
 from archsearch.ops.registry import registry
 from archsearch.tasks.base import InputKind, OutputKind
 from tests.build.graphs import graph
-from tests.build.test_recurrence import both, loops_of
+from tests.build.test_decode import check
+from tests.build.test_recurrence import both, loops_of, moved
+from tests.graph.test_recurrence import MIN_GRU
 
 STATE = (2, 3, 5)  # heads, rows, columns
 WRITE = ("outer", {"heads": 2}, "k", "v")
@@ -144,6 +147,20 @@ def test_chunks_equal_the_loop(name: str, start: str) -> None:
     for time in (1, 3, 40):
         both(a, time)
     both(a, 40, torch.float32)
+
+
+def fail(*args: Any) -> None:
+    raise AssertionError("a prompt was stepped through")
+
+
+@pytest.mark.parametrize("start", ["zero", "learned"])
+@pytest.mark.parametrize("name", [*IN_CHUNKS, "gate"])
+def test_a_prompt_is_not_stepped_through(name: str, start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = graph(8, MIN_GRU, known={"h": 8}, initial={"h": start}, out="h")
+    a = gate if name == "gate" else matrices(IN_CHUNKS[name][1], start)
+    model = moved(a, torch.float64, loops=False).eval()
+    monkeypatch.setattr(prefill._Prompt, "_loop", fail)
+    check(model, torch.randint(0, 3, (2, 40), generator=torch.Generator().manual_seed(0)), 1e-10)
 
 
 @pytest.mark.parametrize("name", NOT_IN_CHUNKS)
