@@ -158,33 +158,26 @@ class _Implicit(Op):
         quiet = dataclasses.replace(ctx, losses=None)
         with _same_noise(ctx) as again:
             with torch.no_grad():
-                z = solve(
-                    lambda z: again(lambda: f(z, quiet)),
-                    torch.zeros_like(like),
-                    steps=steps,
-                    along=self._along(),
-                    **settings,
-                )
-            y = again(lambda: f(z, ctx))
-            if not (torch.is_grad_enabled() and y.requires_grad):
-                return y
-            point = z.detach().requires_grad_()
-            with torch.enable_grad():
-                at = again(lambda: f(point, quiet))
 
-        def adjoint(grad: Tensor | None) -> Tensor | None:
-            if grad is None:  # undefined, which autograd takes for zero
-                return None
+                def body(z: Tensor) -> Tensor:
+                    return again(lambda: f(z, quiet))
 
-            def vjp(g: Tensor) -> Tensor:
-                (back,) = torch.autograd.grad(at, point, g, retain_graph=True)
-                return back + grad
+                z = solve(body, torch.zeros_like(like), steps=steps, along=self._along(), **settings)
+            point = z.requires_grad_(torch.is_grad_enabled())
+            y = again(lambda: f(point, ctx))
+        if not y.requires_grad:
+            return y
 
-            with torch.no_grad():
-                return solve(vjp, grad, steps=max(steps, 1), along=self._along(back=True), **settings)
+        def adjoint(g: Tensor, grad: Tensor) -> Tensor:
+            (back,) = torch.autograd.grad(y, point, g, retain_graph=True)
+            return back + grad
 
-        y.register_hook(adjoint)
-        return y
+        def find(grad: Tensor) -> Tensor:
+            along = self._along(back=True)
+            return solve(lambda g: adjoint(g, grad), grad, steps=max(steps, 1), along=along, **settings)
+
+        out: Tensor = _Adjoint.apply(y, find)  # type: ignore[no-untyped-call]
+        return out
 
     def _along(self, back: bool = False) -> Along:
         """What a time step waits for: a body that mixes time carries errors from step to step."""
@@ -247,6 +240,19 @@ class _Implicit(Op):
 
         y = self._solved(f, inputs[0].unsqueeze(2), ctx).squeeze(2)
         return y, kept
+
+
+class _Adjoint(torch.autograd.Function):
+    """Its input, whose gradient is that of the fixed point."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, find: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.find = find
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return ctx.find(grad), None
 
 
 def _weights_of(w: Weights, cell: _Cell) -> dict[str, Tensor]:

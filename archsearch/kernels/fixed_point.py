@@ -44,19 +44,18 @@ def solve(
     shape, lead = z.shape, 3
     rows = z.flatten(lead) if z.ndim > lead else z.unsqueeze(-1)
     done = torch.zeros(rows.shape[:lead], dtype=torch.bool, device=z.device)
-    values: list[Tensor] = []
-    residuals: list[Tensor] = []
-    for _ in range(steps):
+    past = rows.new_empty(2, *rows.shape[:lead], memory if solver == "anderson" else 0, rows.shape[lead])
+    for k in range(steps):
         value = f(rows.view(shape)).reshape(rows.shape)
         residual = value - rows
         far = residual.norm(dim=-1) > tolerance * value.norm(dim=-1)
-        far = far | ~torch.isfinite(residual).all(-1)
-        done = done | ~_spread(far, along)
+        done = done | ~_spread(far | ~torch.isfinite(residual).all(-1), along)
         if bool(done.all()):
             break
-        values, residuals = [*values, value][-memory:], [*residuals, residual][-memory:]
-        new = value if solver == "iterate" else _mixed(values, residuals)
-        rows = torch.where(done.unsqueeze(-1), rows, new)
+        if solver == "anderson":
+            past[0, ..., k % memory, :], past[1, ..., k % memory, :] = value, residual
+            value = _mixed(*past[..., : k + 1, :])
+        rows = torch.where(done.unsqueeze(-1), rows, value)
     return rows.view(shape)
 
 
@@ -69,16 +68,15 @@ def _spread(far: Tensor, along: Along) -> Tensor:
     return far.any(2, keepdim=True).expand_as(far) if along == "all" else far
 
 
-def _mixed(values: list[Tensor], residuals: list[Tensor]) -> Tensor:
-    """The combination of `values` with coefficients of sum 1 whose residual is shortest, `(E, B, T, D)`."""
-    if len(values) == 1:
-        return values[0]
-    g = torch.stack(residuals, -2)  # (E, B, T, M, D)
+def _mixed(values: Tensor, residuals: Tensor) -> Tensor:
+    """The combination of `values`, `(E, B, T, M, D)`, of coefficients of sum 1 whose residual is shortest."""
+    if values.shape[-2] == 1:
+        return values[..., 0, :]
+    gram = residuals @ residuals.transpose(-1, -2)
+    diagonal = gram.diagonal(dim1=-2, dim2=-1)
     # In units of its longest residual, so that a row near its fixed point is as well conditioned as one far from it.
-    g = g / g.norm(dim=-1).amax(-1).clamp_min(torch.finfo(g.dtype).tiny)[..., None, None]
-    gram = g @ g.transpose(-1, -2)
-    gram.diagonal(dim1=-2, dim2=-1).add_(torch.finfo(g.dtype).eps ** 0.75)
-    ones = torch.ones_like(gram[..., :1])
-    weights: Tensor = torch.linalg.solve_ex(gram, ones).result
+    gram = gram / diagonal.amax(-1).clamp_min(torch.finfo(gram.dtype).tiny)[..., None, None]
+    gram.diagonal(dim1=-2, dim2=-1).add_(torch.finfo(gram.dtype).eps ** 0.75)
+    weights: Tensor = torch.linalg.solve_ex(gram, torch.ones_like(gram[..., :1])).result
     weights = weights / weights.sum(-2, keepdim=True)
-    return (weights * torch.stack(values, -2)).sum(-2)
+    return (weights * values).sum(-2)
