@@ -87,7 +87,7 @@ class _SelectiveScan(torch.autograd.Function):
         before = x.new_empty(chunks + 1, e, x.shape[1], n, d)
         for at in _blocks(x, n):
             system = System(*(v[at[0]] for v in (bias, a, skip)))
-            _forward(y[at], before[:, *at], *(v[at] for v in (x, dt, b, c)), system, signed)
+            _forward(y[at], before[:, *at], system, signed, *(v[at] for v in (x, dt, b, c)))
         return y, before[-1], before
 
     @staticmethod
@@ -109,7 +109,7 @@ class _SelectiveScan(torch.autograd.Function):
         for at in _blocks(inputs[0], before.shape[3]):
             to = _Gradients(*(v[at] for v in d_inputs), *(v[at[0]] for v in d_owned))
             system = System(*(v[at[0]] for v in owned))
-            _backward(to, g[at], *(v[at] for v in inputs), system, before[:, *at], ctx.signed)
+            _backward(to, before[:, *at], system, ctx.signed, g[at], *(v[at] for v in inputs))
         return *d_inputs, *d_owned, None
 
 
@@ -182,7 +182,7 @@ def _read(v: Tensor, states: Tensor) -> Tensor:
 
 
 def _forward(
-    y: Tensor, before: Tensor, x: Tensor, dt: Tensor, b: Tensor, c: Tensor, system: System, signed: bool
+    y: Tensor, before: Tensor, system: System, signed: bool, x: Tensor, dt: Tensor, b: Tensor, c: Tensor
 ) -> None:
     """Fills in the outputs and the states before the chunks, whose first entry is zero; the last is the final state."""
     length = selective_chunk(x.device, x.shape[2])
@@ -214,15 +214,7 @@ class _Gradients(NamedTuple):
 
 
 def _backward(
-    to: _Gradients,
-    g: Tensor,
-    x: Tensor,
-    dt: Tensor,
-    b: Tensor,
-    c: Tensor,
-    system: System,
-    before: Tensor,
-    signed: bool,
+    to: _Gradients, before: Tensor, system: System, signed: bool, g: Tensor, x: Tensor, dt: Tensor, b: Tensor, c: Tensor
 ) -> None:
     """The gradients, from the last chunk to the first.
 

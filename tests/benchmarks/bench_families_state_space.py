@@ -72,7 +72,8 @@ def ssd_loop(w: dict[str, Tensor], x: Tensor, dt: Tensor, b: Tensor, c: Tensor) 
     for a_t, u_t, c_t in zip(a.unbind(2), u.unbind(2), c.unbind(2), strict=True):
         s = a_t * s + u_t
         ys.append((s @ c_t[..., None, :, None]).squeeze(-1))
-    return (torch.stack(ys, 2) + x.unflatten(-1, (HEADS, -1)) * w["skip"][0][:, None]).flatten(3)
+    y: Tensor = torch.stack(ys, 2) + x.unflatten(-1, (HEADS, -1)) * w["skip"][0][:, None]
+    return y.flatten(3)
 
 
 def ssd_bare(w: dict[str, Tensor], *xs: Tensor) -> Tensor:

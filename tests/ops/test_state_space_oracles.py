@@ -124,7 +124,10 @@ def test_step_sizes_start_between_their_bounds_and_nothing_of_the_system_decays(
 @pytest.mark.parametrize("form", ["selective", "ssd", "modes"])
 def test_long_sequences_stay_finite(form: str) -> None:
     time, g = 8192, torch.Generator().manual_seed(0)
-    draw = lambda *shape: torch.randn(*shape, generator=g).requires_grad_()  # noqa: E731
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=g).requires_grad_()
+
     if form == "selective":
         x, dt, b, c = draw(1, 2, time, 4), draw(1, 2, time, 4), draw(1, 2, time, 3), draw(1, 2, time, 3)
         of = [x, dt, b, c]
@@ -146,11 +149,12 @@ def test_blocks_of_examples_and_copies_change_nothing(monkeypatch: pytest.Monkey
     g = torch.Generator().manual_seed(0)
     shapes = [(3, 5, 21, 4), (3, 5, 21, 4), (3, 5, 21, 2), (3, 5, 21, 2), (3, 4), (3, 2, 4), (3, 4)]
     of = [torch.randn(s, generator=g, dtype=torch.float64).requires_grad_() for s in shapes]
-    values = *of[:4], System(of[4], -of[5].exp(), of[6])
-    whole = selective_scan(*values)[0]
+    x, dt, b, c = of[:4]
+    system = System(of[4], -of[5].exp(), of[6])
+    whole = selective_scan(x, dt, b, c, system)[0]
     for block in (8, 16, 80):  # an example, two of them, two copies
         monkeypatch.setattr("archsearch.kernels.selective_scan._BLOCK", block)
-        part = selective_scan(*values)[0]
+        part = selective_scan(x, dt, b, c, system)[0]
         close(part, whole, "output", 1e-12)
         got, expected = (torch.autograd.grad(y.square().sum(), of, retain_graph=True) for y in (part, whole))
         for p, q in zip(got, expected, strict=True):
