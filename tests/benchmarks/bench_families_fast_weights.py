@@ -93,7 +93,8 @@ def loop(step: Step, heads: int, *, indexed: bool) -> Form:
         for now in zip(*steps, strict=True):
             y, state = step(state, *now)
             ys.append(y)
-        return torch.stack(ys, 1).unflatten(0, (-1, heads)).transpose(1, 2).flatten(2).unsqueeze(0)
+        whole: Tensor = torch.stack(ys, 1).unflatten(0, (-1, heads)).transpose(1, 2).flatten(2).unsqueeze(0)
+        return whole
 
     return run
 

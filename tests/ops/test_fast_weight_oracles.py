@@ -49,8 +49,9 @@ def run(name: str, settings: dict[str, object], *inputs: Tensor, **weights: Tens
     op = registry()[name].bind({"heads": H, **settings})
     assert isinstance(op, Op)
     w = {k: v[None] for k, v in weights.items()}
-    y: Tensor = op.forward(w, *[x.flatten(2)[None] for x in inputs], ctx=Context())[0]
-    return y.unflatten(2, (H, -1))
+    y = op.forward(w, *[x.flatten(2)[None] for x in inputs], ctx=Context())[0]
+    parts: Tensor = y.unflatten(2, (H, -1))
+    return parts
 
 
 def steps(*xs: Tensor) -> list[tuple[Tensor, ...]]:
