@@ -8,13 +8,14 @@ took (Bai et al. 2019, arXiv:1909.01377; Amos and Kolter 2017, arXiv:1703.00443)
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["attach", "solve_positive"]
+__all__ = ["Factored", "attach", "solve_positive"]
 
 Solve = Callable[[Tensor], Tensor]
 
@@ -43,15 +44,27 @@ class _Attach(torch.autograd.Function):
         return None, -ctx.solve(g), None
 
 
-def solve_positive(matrix: Tensor, *right: Tensor) -> tuple[Tensor, ...]:
-    """`A⁻¹ b` for symmetric positive definite A; not a number where A is not.
+@dataclass(frozen=True, slots=True)
+class Factored:
+    """Symmetric positive definite matrices, factored once for several right sides.
 
-    A matrix that fails spoils its own solution only.
-
-    Args:
-        matrix: `(..., R, R)`, of which the lower half is read.
-        right: `(..., R)` each.
+    A matrix that is none, or holds what is not a number, spoils its own solutions only: they are not numbers.
     """
-    factor, failed = torch.linalg.cholesky_ex(matrix)
-    both = torch.cholesky_solve(torch.stack(right, -1), factor)
-    return both.masked_fill(failed.ne(0)[..., None, None], float("nan")).unbind(-1)
+
+    factor: Tensor
+    failed: Tensor
+
+    @staticmethod
+    def of(matrix: Tensor) -> Factored:
+        """`(..., R, R)`, of which the lower half is read."""
+        return Factored(*torch.linalg.cholesky_ex(matrix))
+
+    def solve(self, right: Tensor) -> Tensor:
+        """`A⁻¹ right`, `(..., R)`."""
+        found = torch.cholesky_solve(right.unsqueeze(-1), self.factor).squeeze(-1)
+        return found.masked_fill(self.failed.ne(0).unsqueeze(-1), float("nan"))
+
+
+def solve_positive(matrix: Tensor, right: Tensor) -> Tensor:
+    """`A⁻¹ right` for one right side, `(..., R)`; see `Factored`."""
+    return Factored.of(matrix).solve(right)

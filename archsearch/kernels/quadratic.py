@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from archsearch.kernels.implicit import attach, solve_positive
+from archsearch.kernels.implicit import Factored, attach
 
 __all__ = ["Programs", "Solution", "interior_point", "minimise"]
 
@@ -66,14 +66,17 @@ class _System:
     @staticmethod
     def of(programs: Programs) -> _System:
         one = torch.eye(programs.q.shape[-1], dtype=programs.q.dtype, device=programs.q.device)
-        inverse = torch.stack(solve_positive(programs.q, *(row.expand_as(programs.inside) for row in one)), -1)
+        inverse = Factored.of(programs.q.unsqueeze(1)).solve(one.expand_as(programs.q))
         reduced = programs.g @ inverse
         return _System(programs, inverse, reduced, reduced @ programs.g.mT)
 
-    def solve(self, ratio: Tensor, right: Tensor, extra: Tensor) -> tuple[Tensor, Tensor]:
+    def factored(self, ratio: Tensor) -> Factored:
+        """What is left, for ratios of slack to price `(N, M, K)`."""
+        return Factored.of(self.inner.unsqueeze(1) + torch.diag_embed(ratio.clamp(min=_LEAST_RATIO)))
+
+    def solve(self, left: Factored, right: Tensor, extra: Tensor) -> tuple[Tensor, Tensor]:
         """`dz` and `y` of `Q dz + Gᵀ y = right`, `diag(ratio) y − G dz = extra`."""
-        matrix = self.inner.unsqueeze(1) + torch.diag_embed(ratio.clamp(min=_LEAST_RATIO))
-        (y,) = solve_positive(matrix, extra + right @ self.reduced.mT)
+        y = left.solve(extra + right @ self.reduced.mT)
         return (right - y @ self.programs.g) @ self.inverse, y
 
 
@@ -101,7 +104,7 @@ def _conditions(programs: Programs, ratio: Tensor, right: Tensor) -> Tensor:
     """What a gradient by the minimisers is by stationarity and by the constraints, side by side: `(N, M, C + K)`."""
     system, size = _System.of(programs), _block(programs)
     parts = zip(ratio.split(size, 1), right.split(size, 1), strict=True)
-    return torch.cat([torch.cat(system.solve(s, r, torch.zeros_like(s)), -1) for s, r in parts], 1)
+    return torch.cat([torch.cat(system.solve(system.factored(s), r, torch.zeros_like(s)), -1) for s, r in parts], 1)
 
 
 @torch.no_grad()
@@ -132,8 +135,10 @@ def _iteration(p: Tensor, system: _System, at: Solution) -> Solution:
     off = at.z @ system.programs.q + p + at.dual @ g
     over = at.z @ g.mT + at.slack - system.programs.h.unsqueeze(1)
 
+    left = system.factored(at.slack / at.dual)
+
     def direction(target: Tensor) -> Solution:
-        dz, dual = system.solve(at.slack / at.dual, -off, over - target / at.dual)
+        dz, dual = system.solve(left, -off, over - target / at.dual)
         return Solution(dz, dual, -over - dz @ g.mT)
 
     gap = product.mean(-1, keepdim=True)
@@ -141,7 +146,8 @@ def _iteration(p: Tensor, system: _System, at: Solution) -> Solution:
     length = _length(at, ahead, 1.0)
     predicted = ((at.slack + length * ahead.slack) * (at.dual + length * ahead.dual)).mean(-1, keepdim=True)
     centre = (predicted / gap).pow(3) * gap
-    step = direction(product + ahead.slack * ahead.dual - centre)
+    # The second order is taken by as much as the predicted step was: whole, it lets a program jam at a bound.
+    step = direction(product + length * ahead.slack * ahead.dual - centre)
     arrived = gap < torch.finfo(gap.dtype).eps ** _ARRIVED
     length = _length(at, step, _INSIDE)
     moves = ((x, x + length * d) for x, d in ((at.z, step.z), (at.dual, step.dual), (at.slack, step.slack)))

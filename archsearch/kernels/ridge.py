@@ -52,6 +52,6 @@ def _solve(k: Tensor, b: Tensor, penalty: Tensor, decay: Tensor | None, right: T
         written = (k_c.unsqueeze(-1) * b_c.unsqueeze(-2)).flatten(2)
         sums = cumulate(written, state) if g is None else scan(g.expand_as(written), written, state)
         state = sums[:, -1]
-        (x,) = solve_positive((sums + ridged.unsqueeze(1)).unflatten(2, (r, r)), right_c)
+        x = solve_positive((sums + ridged.unsqueeze(1)).unflatten(2, (r, r)), right_c)
         solutions.append(x)
     return torch.cat(solutions, 1)

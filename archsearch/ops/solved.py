@@ -172,7 +172,7 @@ class MesaCore(Op):
                 kept = kept * single(decay).clamp(max=0.0).exp()[..., None, None]
             new = kept + key.unsqueeze(-1) * written.unsqueeze(-2)
             squares, cross = new.split([key.shape[-1], value.shape[-1]], -1)
-            (x,) = solve_positive(squares + torch.diag_embed(self._ridge(w)).unsqueeze(1), query)
+            x = solve_positive(squares + torch.diag_embed(self._ridge(w)).unsqueeze(1), query)
             y = (x.unsqueeze(-2) @ cross).flatten(-3)
         return y.to(v.dtype), {"S": new}
 
