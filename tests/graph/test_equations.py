@@ -390,17 +390,21 @@ def test_what_equations_cannot_say_has_none(body: str) -> None:
 
 
 def test_shipped_definitions_read_as_equations() -> None:
-    """Every shipped block is plain, and says the same as equations."""
+    """Most shipped blocks are plain, and say the same as equations; others use blocks, or take bodies."""
+    plain = []
     for path in block_files():
         root = load(path).root
         assert isinstance(root, Table) and isinstance(root.entries["define"], Table)
         for name, body in root.entries["define"].entries.items():
             assert isinstance(body, Table)
             spelled = to_equations(body, found)
-            assert spelled is not None, name
+            if spelled is None:
+                continue
+            plain.append(name)
             theirs = SearchSpace.parse(f"graph: {{op: {name}}}", registry(), definitions=[path])
             ours = SearchSpace.parse(f"define:\n  mine:\n{indent(spelled, '    ')}\ngraph: {{op: mine}}", registry())
             rng = random.Random(0)
             assert normal_form(ours.sample(rng).architecture, registry()) == normal_form(
                 theirs.sample(rng).architecture, registry()
             )
+    assert {"attention", "gru", "lstm", "conv", "mamba"} <= {*plain}
