@@ -106,9 +106,9 @@ class _Compiler:
     def _cycle(self, nodes: list[Node]) -> None:
         index = {n.name: i for i, n in enumerate(nodes)}
         how = self.cycles.get(tuple(n.name for n in nodes))
+        gate = (self._read(how.gate.gate), self._read(how.gate.new)) if how and how.gate else None
         cells = tuple(self._cell(node, index, chunks=how is not None and how.weights is not None) for node in nodes)
         clock = self._clock(nodes[0].types[0])
-        gate = (self._read(how.gate.gate), self._read(how.gate.new)) if how and how.gate else None
         reads = tuple(sorted({e.slot for c in cells for e in c.edges if e.cell < 0}.union(gate or ())))
         writes = tuple(i for c in cells for i in c.writes)
         if how is None or not how.is_parallel:

@@ -34,6 +34,8 @@ def find_gate(nodes: Sequence[Node], around: Around) -> Gate | None:
     if len(nodes) != 2 or (nodes[0].op, nodes[1].op) != ("multiply", "add"):
         return None
     keep, state = nodes
+    if Source(keep.name) not in state.sources or Source(keep.name) in keep.sources:
+        return None
     keeps = [s for s in keep.sources if s.node != state.name]
     takes = [s for s in state.sources if s.node != keep.name]
     if (len(keep.sources), len(state.sources), len(keeps), len(takes)) != (2, 2, 1, 1):

@@ -144,7 +144,7 @@ def _recurrence(component: Component, around: Around, known: Bounds, ops: Mappin
     found = replace(found, transition=KINDS[_diagonal(nodes, known) if found.block == 1 else "blocks"])
     if found.block > BLOCK:
         return replace(found, reason=f"{found.block} {_MANY}")
-    if found.block == 1:
+    if found.block == 1 and len(states) == 1:
         found = replace(found, gate=find_gate(nodes, around))
     return replace(found, kind="interleaved scan" if stride > 1 else "block scan" if found.block > 1 else "scan")
 
