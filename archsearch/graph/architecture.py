@@ -96,6 +96,7 @@ class Architecture:
         outline: the nesting, for people.
         sources: name and text of each op in it that a person or a language model wrote.
         stem, readout: the ops that stand between the task and the graph in place of the usual ones, if any do.
+        fit: how its weights are found; see `archsearch.graph.fits`.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Architecture:
     sources: Mapping[str, str] = field(default_factory=dict)
     stem: str | None = None
     readout: str | None = None
+    fit: str = "gradient"
 
     def __post_init__(self) -> None:
         for name in ("inputs", "scale", "sources"):
@@ -142,6 +144,7 @@ class Architecture:
             "outline": [_group_out(g) for g in self.outline],
             "sources": dict(self.sources),
             **{end: op for end, op in (("stem", self.stem), ("readout", self.readout)) if op is not None},
+            **({"fit": self.fit} if self.fit != "gradient" else {}),
         }
 
     @staticmethod
@@ -160,6 +163,7 @@ class Architecture:
             sources=data["sources"],
             stem=data.get("stem"),
             readout=data.get("readout"),
+            fit=data.get("fit", "gradient"),
         )
 
 

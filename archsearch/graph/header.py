@@ -9,6 +9,7 @@ from typing import Any
 
 from archsearch.errors import RuleError, nearest
 from archsearch.graph.expr import Expression, parse_condition, unknown
+from archsearch.graph.fits import GRADIENT, fit_of
 from archsearch.graph.reader import Document, Items, Leaf, Located, Mark, Table, plain
 from archsearch.graph.template import Pick
 from archsearch.graph.values import WIDTH, at, name_of, named_values, pick_of
@@ -17,7 +18,7 @@ __all__ = ["FACTS", "Header", "Match", "Requirement", "read_header"]
 
 KEYS = (
     "version", "name", "summary", "define", "choices", "graph", "scale", "require", "match", "campaign", "causal",
-    "ops", "stem", "readout"
+    "ops", "stem", "readout", "fit"
 )  # fmt: skip
 FACTS = ("params", "flops_per_token", "state_bytes", "span", "nodes", "depth", "parallel_in_time")
 """What `require` may ask of an architecture, beside the names of `scale`."""
@@ -57,6 +58,7 @@ class Header:
     campaign: Mapping[str, Any]
     ops: tuple[Leaf, ...]
     ends: Mapping[str, str]
+    fit: str | Pick
     define: Mapping[str, Located] = field(repr=False)
     keys: Mapping[str, Mark] = field(repr=False)
     graph: Located = field(repr=False)
@@ -77,6 +79,10 @@ def read_header(document: Document, default_name: str) -> Header:
     scale = _scale(root.get("scale"))
     define = named_values(root.get("define"), "define")
     define_table = root.get("define")
+    fit = fit_of(root.get("fit"))
+    if fit != GRADIENT and "readout" in root:
+        hint = "Leave out `readout`, or `fit`."
+        raise root.keys["readout"].error("`fit` solves for the usual readout", value="a `readout`", hint=hint)
     keys = define_table.keys if isinstance(define_table, Table) else {}
     return Header(
         name=_text(root, "name") or default_name,
@@ -89,6 +95,7 @@ def read_header(document: Document, default_name: str) -> Header:
         campaign=_campaign(root),
         ops=_ops(root.get("ops")),
         ends={end: name_of(value, f"`{end}`") for end in ENDS if (value := root.get(end)) is not None},
+        fit=fit,
         define=define,
         keys=keys,
         graph=graph,

@@ -44,11 +44,14 @@ def one_line(architecture: Architecture) -> str:
 
     A definition that holds other definitions or adds its input to its output is opened; any other is a block and goes
     by its name. Settings that a choice decided stand in brackets. Runs of equal parts, and of equal patterns of parts,
-    are folded with a count, `tied` where the turns share their weights. Of `(a | b)` neither reads the other.
+    are folded with a count, `tied` where the turns share their weights. Of `(a | b)` neither reads the other. What is
+    fitted otherwise than by gradient descent ends with how.
     """
     writer = _Writer(architecture)
     outline = architecture.outline or tuple(Group(n.name, "op", n.op) for n in architecture.nodes)
     text = _fold(writer.parts(outline, QUIET)) or _fold(writer.parts(outline, frozenset())) or "nothing"
+    if architecture.fit != "gradient":
+        text += _ARROW + architecture.fit
     return text if len(text) <= MAX_LENGTH else _cut(text)
 
 

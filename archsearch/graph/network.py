@@ -34,7 +34,7 @@ Types = dict[str, Sequence[ValueType]]
 def to_networkx(architecture: Architecture) -> nx.MultiDiGraph[str]:
     """The graph of `architecture`: its inputs, then its nodes in their order, and one edge for each source."""
     data = architecture.to_dict()
-    kept = ("name", "output", "scale", "causal", "outline", "sources", "stem", "readout")
+    kept = ("name", "output", "scale", "causal", "outline", "sources", "stem", "readout", "fit")
     graph: nx.MultiDiGraph[str] = nx.MultiDiGraph(**{k: data[k] for k in kept if k in data})
     for name, value_type in data["inputs"].items():
         graph.add_node(name, kind="input", type=value_type)
@@ -69,7 +69,8 @@ def from_networkx(graph: Network, registry: Registry) -> Architecture:
     types = _types(draft, specs, inputs, graph)
     nodes = [Node(n.name, n.op, n.settings, n.inputs, tuple(types[n.name]), n.weights, n.initial) for n in draft]
     frame = Architecture(graph.graph.get("name", "graph"), inputs, tuple(nodes), output).to_dict()
-    more = {k: graph.graph[k] for k in ("scale", "causal", "outline", "sources", "stem", "readout") if k in graph.graph}
+    kept = ("scale", "causal", "outline", "sources", "stem", "readout", "fit")
+    more = {k: graph.graph[k] for k in kept if k in graph.graph}
     return Architecture.from_dict(frame | more)
 
 

@@ -135,6 +135,7 @@ def _head(architecture: Architecture, registry: Registry, graph: Skeleton) -> li
     lines += [f"{name!r} {_type(t)}" for name, t in sorted(architecture.inputs.items())]
     ends = {end: op for end, op in (("stem", architecture.stem), ("readout", architecture.readout)) if op}
     lines += [f"{end} {op}" for end, op in ends.items()]
+    lines += [f"fit {architecture.fit}"] if architecture.fit != "gradient" else []
     for op in sorted({*graph.ops, *ends.values()}):
         source = architecture.sources.get(op) or registry[op].source
         if source is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from archsearch.graph.files import shipped
+from archsearch.graph.fits import FITS
 from archsearch.graph.header import KEYS
 from archsearch.graph.opspec import OpSpec, Registry, Setting
 from archsearch.graph.reader import Leaf, Located, Table, plain
@@ -168,6 +169,11 @@ _TOP: Schema = {
     "causal": {"type": "boolean", "description": "Whether output t sees inputs up to t only. Default true."},
     "stem": {**_SHARED["name"], "description": "An op that stands between the task's input and the graph."},
     "readout": {**_SHARED["name"], "description": "An op that stands between the graph and the task's output."},
+    "fit": {
+        "anyOf": [{"enum": list(FITS)}, _closed({"choose": _list({"enum": list(FITS)}, uniqueItems=True)}, ["choose"])],
+        "description": "How weights are found: by gradient descent, or a readout that is solved for. "
+        + " ".join(f"{name}: {what}." for name, what in FITS.items()),
+    },
     "ops": {
         "anyOf": [{"type": "string"}, _list({"type": "string"})],
         "description": "Python files of a person's own ops.",

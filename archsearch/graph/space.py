@@ -22,6 +22,7 @@ from archsearch.graph.compiler import Compiler, Definitions
 from archsearch.graph.domain import Chooser, random_chooser
 from archsearch.graph.expand import expand
 from archsearch.graph.files import check_ends, elsewhere, op_files, shipped, with_own_ops
+from archsearch.graph.fits import asking, without_asking
 from archsearch.graph.flat import architecture
 from archsearch.graph.header import FACTS, Header, read_header
 from archsearch.graph.infer import Inference, infer
@@ -33,7 +34,7 @@ from archsearch.graph.regions import regions
 from archsearch.graph.replay import Replay
 from archsearch.graph.size import Counter, SpaceSize, size
 from archsearch.graph.statics import Shapes
-from archsearch.graph.template import Graph
+from archsearch.graph.template import Graph, Pick
 from archsearch.graph.types import ValueType
 from archsearch.graph.uniform import uniform as uniform_point
 from archsearch.graph.values import Scope, at
@@ -111,6 +112,8 @@ class SearchSpace(Algebra):
         for name, mark in header.keys.items():
             compiler.definition(name, own, mark)
         graph = compiler.graph(header.graph, own)
+        if isinstance(header.fit, Pick):
+            graph = asking(graph, header.fit)
         if header.match and header.match.by in Shapes().of(graph):
             rule = "`match.by` must not decide how often something repeats"
             raise header.match.mark.error(rule, value=f"`{header.match.by}`")
@@ -146,7 +149,8 @@ class SearchSpace(Algebra):
         inference = self._matched(plan)
         found = architecture(self.name, self.causal, inference)
         self._fixed_points(found, plan)
-        sample = Sample(self._with_ends(found) if self._header.ends else found, plan.decisions)
+        found = self._with_ends(found) if self._header.ends else found
+        sample = Sample(self._with_fit(found, plan.decisions), plan.decisions)
         self._require(sample.architecture, inference)
         return sample
 
@@ -252,6 +256,13 @@ class SearchSpace(Algebra):
         written = {name: source for name in ends.values() if (source := self.registry[name].source) is not None}
         sources = {**found.sources, **written}
         return replace(found, stem=ends.get("stem"), readout=ends.get("readout"), sources=sources)
+
+    def _with_fit(self, found: Architecture, decisions: Mapping[str, Any]) -> Architecture:
+        """The architecture with the way of fitting that the space names or a decision has chosen."""
+        fit = self._header.fit
+        if isinstance(fit, str):
+            return found if fit == found.fit else replace(found, fit=fit)
+        return replace(found, fit=decisions["fit"], outline=without_asking(found.outline))
 
     # ---- sizes -----------------------------------------------------------------------------------------------------
 
