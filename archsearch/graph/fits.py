@@ -16,7 +16,7 @@ from archsearch.graph.reader import Items, Leaf, Located, Table
 from archsearch.graph.template import Const, Graph, Input, Member, Pick, Ref, Use
 from archsearch.graph.values import pick_of
 
-__all__ = ["FITS", "GRADIENT", "asking", "checked", "fit_of", "without_asking"]
+__all__ = ["FITS", "GRADIENT", "READOUTS", "asking", "checked", "fit_of", "without_asking"]
 
 GRADIENT: Final = "gradient"
 FITS: Final[Mapping[str, str]] = MappingProxyType(
@@ -29,6 +29,8 @@ FITS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Each way by name, and what it does."""
+READOUTS: Final[Mapping[str, str]] = MappingProxyType({"convex": "relu_readout", "random_features": "random_readout"})
+"""The ops that stand in place of an affine readout."""
 PATH: Final = "fit"
 """Where a space that leaves it open decides."""
 
