@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from archsearch.kernels.precision import exact, single
+
 __all__ = ["gru"]
 
 
@@ -83,5 +85,6 @@ def gru(x: Tensor, input: Tensor, hidden: Tensor, input_bias: Tensor, hidden_bia
     e, b, t, d = x.shape
     flat = x.transpose(1, 2).reshape(e, t * b, d)
     projected = torch.baddbmm(input_bias.unsqueeze(1), flat, input.mT).view(e, t, b, -1)
-    states: Tensor = _Gru.apply(projected, hidden, hidden_bias)[0]  # type: ignore[no-untyped-call]
-    return states.transpose(1, 2)
+    with exact(x.device):
+        states: Tensor = _Gru.apply(*map(single, (projected, hidden, hidden_bias)))[0]  # type: ignore[no-untyped-call]
+    return states.transpose(1, 2).to(projected.dtype)

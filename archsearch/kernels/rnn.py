@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from archsearch.kernels.precision import single
+from archsearch.kernels.precision import exact, single
 
 __all__ = ["rnn"]
 
@@ -73,5 +73,6 @@ def rnn(
     e, b, t, d = x.shape
     flat = x.transpose(1, 2).reshape(e, t * b, d)
     projected = torch.baddbmm((input_bias + hidden_bias).unsqueeze(1), flat, input.mT).view(e, t, b, -1)
-    states: Tensor = _Rnn.apply(single(projected), single(hidden), relu)[0]  # type: ignore[no-untyped-call]
+    with exact(x.device):
+        states: Tensor = _Rnn.apply(single(projected), single(hidden), relu)[0]  # type: ignore[no-untyped-call]
     return states.transpose(1, 2).to(projected.dtype)

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
@@ -320,12 +320,17 @@ def _add_losses(ctx: Context, copies: list[tuple[Any, ...]]) -> None:
 def _unbind(v: Any) -> Any:
     """One entry per copy, by `unbind`: each `x[e]` would cost a full-size gradient. `None` if unconnected."""
     if isinstance(v, Tensor):
-        return v.unbind(0)
+        return _parts(v)
     if not isinstance(v, Mapping):
         return None
     if not v:
         return _Empty()
-    return [dict(zip(v, one, strict=True)) for one in zip(*(t.unbind(0) for t in v.values()), strict=True)]
+    return [dict(zip(v, one, strict=True)) for one in zip(*map(_parts, v.values()), strict=True)]
+
+
+def _parts(x: Tensor) -> tuple[Tensor, ...]:
+    """The copies of a tensor; a single one is a view, whose gradient is one too."""
+    return (x.squeeze(0),) if x.shape[0] == 1 else x.unbind(0)
 
 
 class _Empty:
@@ -335,11 +340,11 @@ class _Empty:
         return {}
 
 
-def _join(outs: Any) -> Any:
+def _join(outs: Sequence[Any]) -> Any:
     """The copies of one output, or of a tuple of outputs, stacked again."""
     if isinstance(outs[0], tuple):
-        return tuple(torch.stack(o) for o in zip(*outs, strict=True))
-    return torch.stack(outs)
+        return tuple(_join(o) for o in zip(*outs, strict=True))
+    return outs[0].unsqueeze(0) if len(outs) == 1 else torch.stack(outs)
 
 
 _KINDS = {"int": int, "float": float, "bool": bool, "str": str}

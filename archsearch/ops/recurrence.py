@@ -15,6 +15,7 @@ from torch import Tensor
 
 from archsearch.kernels.dispatch import gru_in_one_loop, rnn_in_one_loop
 from archsearch.kernels.gru import gru
+from archsearch.kernels.precision import exact, single
 from archsearch.kernels.rnn import rnn
 from archsearch.ops.base import (
     Context,
@@ -201,6 +202,9 @@ class LstmCore(_Gated):
 
     def _run(self, w: Weights, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One copy: the outputs `(B, T, W)` and the last h and c, `(1, B, W)` each."""
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):  # oneDNN refuses a mixture of precisions
+            with exact(x.device):
+                return tuple(v.to(x.dtype) for v in self._run(w, single(x)))  # type: ignore[return-value]
         zero = _initial(w, x)
         y, h, c = torch.lstm(x, [zero, zero], _parameters(w), True, 1, 0.0, _keeps(), False, True)
         return y, h, c
