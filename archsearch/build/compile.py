@@ -76,6 +76,7 @@ class _Compiler:
         self.inputs = {name: self._slot(Source(name)) for name in architecture.inputs}
 
     def compile(self) -> Plan:
+        self._plant_starts()
         for component in self.order:
             nodes = [self.nodes[n] for n in component.nodes]
             if component.cyclic:
@@ -85,6 +86,18 @@ class _Compiler:
                     self._call(node)
         output = self._read(self.architecture.output)
         return Plan(self.calls, self.size, self.inputs, output, _spent(self.calls, keep=output), self.slots)
+
+    def _plant_starts(self) -> None:
+        """Plants all trained values before the start, so that parameters stand in one order however a cycle runs."""
+        live = [[self.nodes[n] for n in component.nodes] for component in self.order]
+        late = {(s.node, s.output) for nodes in live for node in nodes for s in node.sources if s.delay}
+        for nodes, component in zip(live, self.order, strict=True):
+            for node in nodes:
+                if node.weights:
+                    self.homes.setdefault(node.weights, node.name)
+                for k in range(len(node.types)):
+                    if component.cyclic or (node.name, k) in late:
+                        self._start(Source(node.name, k))
 
     def _call(self, node: Node) -> None:
         if node.name in self.folded or self._only_written(node):
@@ -188,7 +201,7 @@ class _Compiler:
         return Edge(cell=index[s.node], output=s.output, delay=s.delay)
 
     def _start(self, s: Source) -> Start:
-        """The trained value before the start, planted when first asked for; `None` where it is zero."""
+        """The trained value before the start; `None` where it is zero."""
         node = self.nodes.get(s.node)
         if node is None or node.initial != "learned":
             return None

@@ -76,7 +76,7 @@ class Written:
         """The state after the last step, `(E, B, H, rows, columns)`."""
         e, b, _, h = self.size
         with exact(self.before.device):
-            state = last(self.chunks, self.before).unflatten(0, (e, b, h))
+            state: Tensor = last(self.chunks, self.before).unflatten(0, (e, b, h))
         return state if self.by_rows else state.mT
 
 

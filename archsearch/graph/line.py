@@ -14,7 +14,7 @@ __all__ = ["MAX_LENGTH", "QUIET", "one_line"]
 MAX_LENGTH = 120
 """Characters in a line; what is longer ends after a whole part, with an ellipsis."""
 
-_ACTIVATIONS = ("gelu", "relu", "sigmoid", "silu", "softplus", "tanh")
+_ACTIVATIONS = ("gelu", "positive", "relu", "sigmoid", "silu", "softplus", "tanh")
 _PRIMITIVES = (
     "constant",
     "cumsum",
@@ -29,10 +29,11 @@ _PRIMITIVES = (
     "softmax",
     "sum",
 )
+_HEADS = ("head_norm", "rotary", "scale_heads", "spread_offset")
 _RATES = ("pool", "reverse", "upsample")
 QUIET = frozenset(
     ("add", "concat", "dropout", "identity", "layer_norm", "multiply", "one_minus", "rms_norm", "split", "subtract")
-).union(_ACTIVATIONS, _PRIMITIVES, _RATES)
+).union(_ACTIVATIONS, _PRIMITIVES, _HEADS, _RATES)
 """Norms and plumbing: left out of the line unless nothing else is there."""
 
 _ARROW = " → "
