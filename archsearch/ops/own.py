@@ -113,8 +113,8 @@ def _lines(text: str, file: str) -> dict[str, int]:
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        line = getattr(error, "lineno", None)
-        raise FileError(file, line, None, "a file of ops must import", value=_said(error)) from None
+        line, column = getattr(error, "lineno", None), getattr(error, "offset", None)
+        raise FileError(file, line, column, "a file of ops must import", value=_said(error)) from None
     lines: dict[str, int] = {}
     for statement in tree.body:
         if isinstance(statement, ast.ClassDef):
@@ -145,7 +145,8 @@ def _declared(cls: type[Op]) -> None:
 
 
 def _said(error: BaseException) -> str:
-    text = str(error).strip().split("\n")[0]
+    # A SyntaxError's own text ends with a file and a line, which the message begins with.
+    text = (error.msg if isinstance(error, SyntaxError) else str(error)).strip().split("\n")[0]
     return f"{type(error).__name__}: {text}"[:200] if text else type(error).__name__
 
 

@@ -177,7 +177,7 @@ TIME = 'family="plumbing", mixes_time=True'
 
 BROKEN = {
     "no import": ("import not_there_at_all", True, ("must import", "not_there_at_all")),
-    "no Python": ("def f(:", True, ("must import", "SyntaxError")),
+    "no Python": ("def f(:", True, ("must import", "SyntaxError: invalid syntax.")),
     "an exit": ("raise SystemExit(3)", True, ("must import", "SystemExit")),
     "an error far down": ("def f(): return 1 / 0\nf()", True, ("must import", "ZeroDivisionError")),
     "no op": ("x = 1", False, ("must define an op", "none")),
