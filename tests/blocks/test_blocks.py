@@ -65,6 +65,18 @@ def test_conv() -> None:
     close(y, F.linear(F.silu(taps), w["out.weight"], w["out.bias"]), "output")
 
 
+def test_the_heads_of_slstm_never_meet() -> None:
+    """Maps, states and norms are those of a head (Beck et al. 2024, figure 10), and norms take the mean off."""
+    model, _, x, y = run("slstm", "heads: 2")
+    moved = torch.cat([x[..., : WIDTH // 2] + 1.0, x[..., WIDTH // 2 :]], -1)
+    after = model._plan.run({"in": moved[None]}, Context())[0]
+    close(after[..., WIDTH // 2 :], y[..., WIDTH // 2 :], "the other head")
+    assert (after - y)[..., : WIDTH // 2].abs().max() > 0.1
+    fresh = build(architecture("slstm", "heads: 2", WIDTH), InputKind("tokens", 4), OutputKind("steps", 4), seeds=[2])
+    means = fresh._plan.run({"in": x[None]}, Context())[0].unflatten(-1, (2, -1)).mean(-1)
+    assert means.abs().max() < 1e-5
+
+
 def test_heads_that_do_not_divide_the_width_are_refused() -> None:
     with pytest.raises((RuleError, UserError), match=r"`heads` must divide the width.*heads=3, width=8"):
         architecture("attention", "heads: 3", WIDTH)
