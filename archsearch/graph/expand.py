@@ -259,7 +259,7 @@ class _Walk:
             body.given = apply.arguments
             groups = self.inside(body, given)
             shown = tuple((k, body.values[k]) for k in apply.shown if not isinstance(body.values[k], Deferred))
-            outputs, group = self.outputs(body), _group(apply.graph, name, groups, shown)
+            outputs, group = self.outputs(body), _group(apply.graph, name, groups, shown + _stands(apply.graph, groups))
         else:
             assert isinstance(apply, Repeat)
             outputs, group = self.repeat(apply, paths, merged, member, frame)
@@ -381,6 +381,12 @@ def _turn(paths: Paths, below: str, turn: int, tie: str, label: str | bool) -> P
     if tie == "weights":
         return Paths(join(name, turn), inner, join(name if weights is None else weights, each))
     return Paths(join(name, turn), inner, None if weights is None else join(weights, turn))
+
+
+def _stands(graph: Graph, groups: tuple[Group, ...]) -> tuple[tuple[str, Any], ...]:
+    """Which op stands for each body of a definition: what tells two uses of it apart, as settings do."""
+    bodies = [m.apply.graph.label if isinstance(m.apply, Use) else "" for m in graph.members]
+    return tuple((b, g.label) for b, g in zip(bodies, groups, strict=True) if b in graph.bodies and g.kind == "op")
 
 
 def _group(graph: Graph, name: str, groups: tuple[Group, ...], shown: tuple[tuple[str, Any], ...]) -> Group:

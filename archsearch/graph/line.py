@@ -36,6 +36,7 @@ QUIET = frozenset(
 ).union(_ACTIVATIONS, _PRIMITIVES, _HEADS, _RATES)
 """Norms and plumbing: left out of the line unless nothing else is there."""
 
+_GUESS, _SETTLED = "fixed_point_start", "fixed_point_end"
 _ARROW = " → "
 _MAX_PATTERN = 24
 
@@ -45,8 +46,9 @@ def one_line(architecture: Architecture) -> str:
 
     A definition that holds other definitions or adds its input to its output is opened; any other is a block and goes
     by its name. Settings that a choice decided stand in brackets. Runs of equal parts, and of equal patterns of parts,
-    are folded with a count, `tied` where the turns share their weights. Of `(a | b)` neither reads the other. What is
-    fitted otherwise than by gradient descent ends with how.
+    are folded with a count, `tied` where the turns share their weights. What a fixed point solves for stands in square
+    brackets behind it. Of `(a | b)` neither reads the other. What is fitted otherwise than by gradient descent ends
+    with how.
     """
     writer = _Writer(architecture)
     outline = architecture.outline or tuple(Group(n.name, "op", n.op) for n in architecture.nodes)
@@ -86,6 +88,9 @@ class _Writer:
             turns = [_fold(self.parts([turn], quiet)) for turn in group.children]
             text = _fold([t for t in turns if t], "tied" if self._is_tied(group) else "")
             return [_Part(text, group.path)] if text else []
+        if any(child.label == _SETTLED for child in group.children):
+            inner = _fold(self.parts(group.children, quiet | {_GUESS, _SETTLED}))
+            return [_Part(_named(group) + (f"[{inner}]" if inner else ""), group.path)]
         if not self._is_open(group):
             return [_Part(_named(group), group.path)] if self._is_telling(group, quiet) else []
         return [part for child in group.children for part in self._of(child, quiet)]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from archsearch.content import block_files
 from archsearch.graph.architecture import Group
 from archsearch.graph.line import MAX_LENGTH, QUIET, one_line
+from archsearch.graph.space import SearchSpace
+from archsearch.ops.registry import registry
 from tests.graph.toy import Pen
 
 
@@ -122,6 +125,41 @@ def test_plumbing_shows_if_nothing_else_is_there() -> None:
     assert one_line(Pen().done("in")) == "nothing"
 
 
+def test_a_fixed_point_holds_what_it_solves_for() -> None:
+    nodes = "nodes: {both: {op: add, from: [z, x]}, mix: {op: gru_core, from: both}, out: {op: linear, from: mix}}"
+    solver = "solver: {choose: [anderson, iterate]}"
+    space = SearchSpace.parse(
+        f"graph: {{op: fixed_point, {solver}, body: {{in: [z, x], {nodes}}}}}", registry(), definitions=block_files()
+    )
+    lines = {one_line(sample.architecture) for sample in space.enumerate(limit=9)}
+    assert lines == {"fixed_point(anderson)[body]", "fixed_point(iterate)[body]"}
+
+
+@pytest.mark.parametrize(
+    ("core", "lines"),
+    [
+        ("{choose: {a: {op: s4d_core}, b: {op: gru_core}}}", {"shell(s4d_core)", "shell(gru_core)"}),
+        ("s4d_core, expand: {choose: [1, 2]}", {"shell(1, s4d_core)", "shell(2, s4d_core)"}),
+        ("{nodes: {a: {op: tanh, from: in}, out: {op: gru_core, from: a}}}", {"linear → core → linear"}),
+    ],
+)
+def test_the_body_that_a_definition_was_given_is_told(core: str, lines: set[str]) -> None:
+    space = SearchSpace.parse(
+        f"""
+define:
+  shell:
+    params: {{expand: 1, core: {{op: rnn_core}}}}
+    nodes:
+      up: {{op: linear, width: "=expand*width", from: in}}
+      mix: {{op: $core, from: up}}
+      out: {{op: linear, width: "=width", from: mix}}
+graph: {{nodes: {{out: {{op: shell, core: {core}, from: in}}}}}}
+""",
+        registry(),
+    )
+    assert {one_line(sample.architecture) for sample in space.enumerate(limit=9)} == lines
+
+
 def test_thousands_of_nodes() -> None:
     pen, x = Pen(), "in"
     for i in range(3000):
@@ -130,6 +168,4 @@ def test_thousands_of_nodes() -> None:
 
 
 def test_quiet_ops_are_the_shipped_norms_and_plumbing() -> None:
-    from archsearch.ops.registry import registry
-
     assert {s.name for s in registry().values() if s.family in ("norm", "plumbing")} == QUIET
