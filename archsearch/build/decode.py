@@ -106,8 +106,8 @@ class Decoder:
             inputs: what the model takes: `(B, T)` or `(B, T, F)`, or the same with E in front; T at least 1.
 
         Returns:
-            The state after the last step, and what the model answers: `(E, B, T, S)`, or `(E, B, S)` where it answers
-            once a sequence.
+            The state after the last step, and what the model answers: `(E, B, T, S)`, or `(E, B, S)` or `(E, B, A, S)`
+            where it answers once a sequence.
         """
         x = self.model.embed(inputs)
         if not x.shape[2]:
@@ -117,8 +117,7 @@ class Decoder:
             state[CLOCK] = torch.tensor(x.shape[2])
         if self.model.pooled:
             state[TOTAL] = y.sum(2)
-            y = y.mean(2)
-        return state, self.model.answer(y)
+        return state, self.model.answer(self.model.of_sequence(y) if self.model.once else y)
 
     # ---- streams and states ----------------------------------------------------------------------------------------
 

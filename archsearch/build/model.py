@@ -1,6 +1,7 @@
 """Architecture → nn.Module: the graph between a stem that reads the task's input and a readout that answers it.
 
-Legend of shapes: E copies, B batch, T time, F features of the input, D width of the graph, S size of the answer.
+Legend of shapes: E copies, B batch, T time, F features of the input, D width of the graph, S size of an answer, A
+answers of a sequence.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from archsearch.build.seeding import generator
 from archsearch.build.tree import Branch, Plot, Trained, plant
 from archsearch.errors import RuleError
 from archsearch.graph.architecture import Architecture
+from archsearch.graph.fits import READOUTS
 from archsearch.graph.types import ValueType
 from archsearch.kernels.linear import linear
 from archsearch.ops.base import Context, Op, Weight, constant, kaiming_uniform, normal, param
@@ -48,6 +50,10 @@ class Output(Protocol):
     def per(self) -> Literal["steps", "sequence"]: ...
     @property
     def size(self) -> int: ...
+    @property
+    def read(self) -> Literal["mean", "last"]: ...
+    @property
+    def answers(self) -> int: ...
 
 
 def build(
@@ -65,8 +71,8 @@ def build(
     Args:
         input: tokens are embedded, vectors mapped affinely, to the width of the graph; or by the architecture's own
             stem, which reads a token as a vector that is one at its place.
-        output: the readout is affine, or the architecture's own, on every step or on the mean over time; norms before
-            it are the graph's affair.
+        output: the readout is affine, or the architecture's own, on every step, on the mean over time or on the last
+            step; norms before it are the graph's affair.
         seeds: copy e is drawn from seed e and equals the solo run of that seed.
         ops: ops by name beside the shipped ones, and in place of those whose source the architecture carries.
         loops: runs every cycle step by step, whatever it could do; for comparison.
@@ -94,7 +100,8 @@ class Model(nn.Module):
         architecture: what it was built from.
         folded: the same with one node in place of each fixed point, which is what runs.
         tokens: whether it reads tokens, and not vectors.
-        pooled: whether it answers once a sequence, from the mean over time.
+        once: whether it answers once a sequence.
+        pooled: whether it does so from the mean over time, and not from the last step.
         op_class: the classes of its ops by name.
         generators: for dropout, one per copy; made on the device of the parameters at the first use in training.
     """
@@ -112,20 +119,22 @@ class Model(nn.Module):
         super().__init__()
         name, width = _ends(architecture)
         self.architecture, self.seeds, self.copies = architecture, seeds, len(seeds)
-        self._input, self.tokens, self.pooled = name, input.kind == "tokens", output.per == "sequence"
+        self._input, self.tokens, self.once = name, input.kind == "tokens", output.per == "sequence"
+        self.pooled, self._answers = self.once and output.read == "mean", output.answers if self.once else 1
         self.folded, self.op_class = fold(architecture, find)
         self._generators: list[torch.Generator] | None = None
         tops = Plot(Branch(), seeds)
         self._size = input.size
         self._stem = _end(architecture.stem, find, input.size, width[0])
-        self._readout = _end(architecture.readout, find, width[1], output.size)
+        size = output.size * self._answers
+        self._readout = _end(architecture.readout or READOUTS.get(architecture.fit), find, width[1], size)
         table = [param("weight", (input.size, width[0]), normal(_EMBEDDING))]
         usual = table if self.tokens else _affine(width[0], input.size)
         self.stem = plant(tops, "stem", self._stem.weights(ValueType((input.size,))) if self._stem else usual)
         self.graph = Branch()
         inner = Plot(self.graph, seeds, prefix="graph.")
         self._plan = compile_graph(self.folded, self.op_class, inner, loops=loops, check=check)
-        last = self._readout.weights(ValueType((width[1],))) if self._readout else _affine(output.size, width[1])
+        last = self._readout.weights(ValueType((width[1],))) if self._readout else _affine(size, width[1])
         self.readout = plant(tops, "readout", last)
         self._groups = tops.trained + inner.trained
         self._body = [t.parameter for t in inner.trained]
@@ -139,15 +148,27 @@ class Model(nn.Module):
             ctx: whether to train and with which generators; without it `self.training` and `self.generators` decide.
 
         Returns:
-            `(E, B, T, S)`, or `(E, B, S)` where the answer is per sequence.
+            `(E, B, T, S)`, or `(E, B, S)` where the answer is per sequence, `(E, B, A, S)` where there are several.
         """
         if ctx is None:
             ctx = Context(self.training, self.generators if self.training else None)
+        return self.answer(self.features(inputs, ctx), ctx)
+
+    def features(self, inputs: Tensor, ctx: Context) -> Tensor:
+        """What the readout reads: `(E, B, T, D)`, or `(E, B, D)` where the answer is per sequence."""
         y = self._plan.run({self._input: self.embed(inputs, ctx)}, ctx)
-        return self.answer(y.mean(2) if self.pooled else y, ctx)
+        return self.of_sequence(y) if self.once else y
+
+    def of_sequence(self, y: Tensor) -> Tensor:
+        """What the readout reads of a whole sequence `(E, B, T, D)`: `(E, B, D)`."""
+        return y.mean(2) if self.pooled else y[:, :, -1]
 
     def answer(self, y: Tensor, ctx: Context | None = None) -> Tensor:
-        """The readout: `(E, ..., S)` from `(E, ..., D)`, with at least one axis between."""
+        """The readout: `(E, ..., S)` or `(E, ..., A, S)` from `(E, ..., D)`, with at least one axis between."""
+        out = self._read_out(y, ctx)
+        return out if self._answers == 1 else out.unflatten(-1, (self._answers, -1))
+
+    def _read_out(self, y: Tensor, ctx: Context | None) -> Tensor:
         if self._readout is not None:
             long = y.unsqueeze(2) if y.ndim == 3 else y
             out: Tensor = self._readout.forward(self.readout._parameters, long, ctx=ctx or Context())  # type: ignore[arg-type]

@@ -31,12 +31,23 @@ class InputKind:
 class OutputKind:
     """What the readout gives: `size` numbers at each step (`steps`), or once for a whole sequence (`sequence`).
 
-    `loss` says how targets are compared with them: `cross_entropy` (integer classes) or `squared_error`.
+    Args:
+        loss: how targets are compared with them: `cross_entropy` (integer classes) or `squared_error`.
+        read: of a sequence, the `mean` of all steps or the `last` one.
+        answers: how often `size` numbers are given for a sequence, where a task asks for several things at once.
     """
 
     per: Literal["steps", "sequence"]
     size: int
     loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
+    read: Literal["mean", "last"] = "mean"
+    answers: int = 1
+
+    def shape(self, steps: int) -> tuple[int, ...]:
+        """The shape of the targets of one example, but for the `size` of a squared error."""
+        if self.per == "steps":
+            return (steps,)
+        return (self.answers,) if self.answers > 1 else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +56,9 @@ class Examples:
 
     Args:
         inputs: `(N, T)` int64 tokens or `(N, T, width)` float32.
-        targets: `(N, T)` or `(N,)` int64 classes, or float32 `(N, T, size)` or `(N, size)`.
-        mask: `(N, T)` bool, true where a step's target counts; `None` where all do.
+        targets: `(N, T)` or `(N,)` int64 classes, or float32 `(N, T, size)` or `(N, size)`; `(N, A)` or `(N, A, size)`
+            where a sequence has A answers.
+        mask: `(N, T)`, `(N,)` or `(N, A)` bool, true where a target counts; `None` where all do.
     """
 
     inputs: Tensor
@@ -93,6 +105,7 @@ class Task(ABC):
         metric: the name of the score (`accuracy`, `bits_per_byte`).
         maximize: whether a larger score is better.
         training: the recommended training settings (steps, batch, learning_rate, ...), overridden by the person's.
+        ladder: values of settings that make it easier or harder, one setting at a time, as published.
     """
 
     name: ClassVar[str] = ""
@@ -101,6 +114,7 @@ class Task(ABC):
     metric: ClassVar[str] = "accuracy"
     maximize: ClassVar[bool] = True
     training: ClassVar[Mapping[str, Any]] = {}
+    ladder: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
 
     @property
     @abstractmethod
@@ -137,6 +151,11 @@ class Task(ABC):
         """The best score there is; `None` where nobody knows."""
 
     @property
+    def baselines(self) -> Mapping[str, float]:
+        """Scores to compare with, of known ways to answer, where they can be worked out."""
+        return {}
+
+    @property
     def solved(self) -> float | None:
         """The score from which the task counts as solved, and training may stop; `None` for never."""
         return None
@@ -158,7 +177,7 @@ class Task(ABC):
         """Sums over one batch, per copy, so that batches can be added up.
 
         Args:
-            outputs: `(E, B, T, size)` or `(E, B, size)`.
+            outputs: `(E, B, T, size)`, `(E, B, size)` or `(E, B, A, size)`.
             targets, mask: of the batch, `(B, ...)`.
 
         Returns:

@@ -42,7 +42,7 @@ def _broken(task: Task, examples: Examples, length: int) -> Iterator[tuple[str, 
     else:
         yield from _tensor("inputs", examples.inputs, (n, length, kind.size), torch.float32)
         yield from _finite("inputs", inputs)
-    steps = (n, length) if out.per == "steps" else (n,)
+    steps = (n, *out.shape(length))
     if examples.mask is not None:
         yield from _tensor("mask", examples.mask, steps, torch.bool)
         if not examples.mask.any():

@@ -84,14 +84,14 @@ def _distinct(task: DrawnTask, split: Split, generator: torch.Generator, known: 
     kept: list[Examples] = []
     hashes = torch.empty(0, dtype=torch.int64)
     for _ in range(DRAWS):
-        for _ in range(-(-(count - len(hashes)) // DRAW)):
-            drawn = task.draw(DRAW, split, generator)
-            own = row_numbers(drawn.inputs)
-            rows = _new(own, torch.cat([known, hashes]))
-            kept.append(_take(drawn, rows))
-            hashes = torch.cat([hashes, own[rows]])
+        parts = -(-(count - len(hashes)) // DRAW)
+        drawn = _joined([task.draw(DRAW, split, generator) for _ in range(parts)])
+        own = row_numbers(drawn.inputs)
+        rows = _new(own, torch.cat([known, hashes]))
+        kept.append(_take(drawn, rows))
+        hashes = torch.cat([hashes, own[rows]])
         if len(hashes) >= count:
-            return _joined(kept, count), hashes[:count]
+            return _take(_joined(kept), slice(count)), hashes[:count]
     said = ", ".join(f"{key}={value}" for key, value in task.settings().items() if key != "seed")
     raise ConfigError(
         f"Task `{task.name}`: the settings must allow {count:,} different examples in split {split}, but got {said}: "
@@ -115,13 +115,17 @@ def _new(own: Tensor, known: Tensor) -> Tensor:
     return rows[~torch.isin(own[rows], known)]
 
 
-def _take(examples: Examples, rows: Tensor) -> Examples:
+def _take(examples: Examples, rows: Tensor | slice) -> Examples:
+    if not isinstance(rows, slice) and len(rows) == len(examples):
+        return examples
     mask = None if examples.mask is None else examples.mask[rows]
     return Examples(examples.inputs[rows], examples.targets[rows], mask)
 
 
-def _joined(parts: list[Examples], count: int) -> Examples:
+def _joined(parts: list[Examples]) -> Examples:
     def join(values: list[Any]) -> Any:
-        return None if values[0] is None else torch.cat(values)[:count].contiguous()
+        if len(values) == 1:
+            return values[0]
+        return None if values[0] is None else torch.cat(values)
 
     return Examples(*(join([getattr(p, name) for p in parts]) for name in ("inputs", "targets", "mask")))

@@ -12,18 +12,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
-from archsearch.errors import ConfigError
-from archsearch.tasks.base import Examples, InputKind, OutputKind, Split
-from archsearch.tasks.drawn import DrawnTask
+from archsearch.tasks.base import Examples, Split
+from archsearch.tasks.draws import first_places
 from archsearch.tasks.settings import setting
+from archsearch.tasks.tokens import RecallTask
 
 __all__ = ["InContextRecall"]
 
 
 @dataclass(frozen=True)
-class InContextRecall(DrawnTask):
+class InContextRecall(RecallTask):
     """Recall the value that a key had earlier in the same sequence."""
 
     name: ClassVar[str] = "in_context_recall"
@@ -32,62 +31,30 @@ class InContextRecall(DrawnTask):
     metric: ClassVar[str] = "accuracy"
     maximize: ClassVar[bool] = True
     training: ClassVar[Mapping[str, Any]] = {"steps": 400, "batch": 32, "learning_rates": (1.5e-3,)}
+    ladder: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "vocabulary": (32, 64, 128),
+        "length": (256, 512, 1024),
+        "examples_train": (6400, 3200, 1600, 800),
+    }
 
     vocabulary: int = setting(16, low=4, high=65536, help="tokens; the lower half are keys, the upper half values")
     length: int = setting(128, low=4, high=65536, help="tokens of one sequence")
-    targets: str = setting(
-        "recall",
-        options=("recall", "all"),
-        help="what the training loss counts: the recalled values, or every next token as MAD does",
-    )
-    solved_at: float = setting(0.99, low=0.0, high=1.0, help="the accuracy from which the task counts as solved")
 
     def __post_init__(self) -> None:
         for name in ("vocabulary", "length"):
-            if getattr(self, name) % 2:
-                raise ConfigError(f"Task `{self.name}`: `{name}` must be even, but got {getattr(self, name)}.")
-
-    @property
-    def input(self) -> InputKind:
-        """Tokens of the vocabulary."""
-        return InputKind("tokens", self.vocabulary)
-
-    @property
-    def output(self) -> OutputKind:
-        """One distribution over the vocabulary a step."""
-        return OutputKind("steps", self.vocabulary)
+            self.must(getattr(self, name) % 2 == 0, f"`{name}` must be even", getattr(self, name))
 
     @property
     def chance(self) -> float:
         """All values are equally frequent, so one guess hits one of them."""
         return 2.0 / self.vocabulary
 
-    @property
-    def ceiling(self) -> float:
-        """Only what the sequence itself tells is asked."""
-        return 1.0
-
-    @property
-    def solved(self) -> float:
-        """See `solved_at`."""
-        return self.solved_at
-
     def draw(self, count: int, split: Split, generator: torch.Generator) -> Examples:
         """`(count, length)` tokens, the next one of each, and a mask that is true where a recalled value comes next."""
-        half, pairs = self.vocabulary // 2, self.length // 2
+        half, places = self.vocabulary // 2, self.length // 2 + 1
         value_of = torch.randint(half, self.vocabulary, (count, half), generator=generator)
-        keys = torch.randint(half, (count, pairs + 1), generator=generator)
+        keys = torch.randint(half, (count, places), generator=generator)
+        seen = first_places(keys, half) < torch.arange(places)
         rows = torch.stack([keys, value_of.gather(1, keys)], 2).flatten(1)[:, : self.length + 1]
-        inputs, targets = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
-        everything = split == "train" and self.targets == "all"
-        return Examples(inputs, targets, None if everything else _recalled(inputs))
-
-
-def _recalled(inputs: Tensor) -> Tensor:
-    """`(N, T)` bool: a key stands here that stood in the sequence before."""
-    keys = inputs[:, ::2]
-    same = keys.unsqueeze(2) == keys.unsqueeze(1)
-    seen = same.tril(diagonal=-1).any(2)
-    mask = torch.zeros_like(inputs, dtype=torch.bool)
-    mask[:, ::2] = seen
-    return mask
+        asked = torch.stack([torch.zeros_like(seen), seen], 2).flatten(1)[:, : self.length + 1]
+        return self.shifted(rows, asked, split)

@@ -30,6 +30,7 @@ from tests.ops.contract import close
 
 TOKENS, VECTORS = InputKind("tokens", 11), InputKind("vectors", 5)
 STEPS, ONCE = OutputKind("steps", 7), OutputKind("sequence", 3, "squared_error")
+LAST = OutputKind("sequence", 3, read="last", answers=4)
 BATCH = 3
 
 GRU_BY_HAND = {
@@ -132,7 +133,7 @@ def check(model: Model, x: Tensor, tolerance: float) -> None:
     with torch.no_grad():
         whole = model(x)
         y, state = stepped(decoder, decoder.start(batch), x)
-        close(y[:, :, -1] if model.pooled else y, whole, "stepped", tolerance)
+        close(y[:, :, -1] if model.once else y, whole, "stepped", tolerance)
         for cut in (1, 1 + time // 2):
             first, second = x.split((cut, time - cut), -1 if model.tokens else -2)
             prefilled, answers = decoder.prefill(first)
@@ -155,7 +156,7 @@ def same(state: State, expected: State, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize("name", by_hand())
-@pytest.mark.parametrize("kinds", [(TOKENS, STEPS), (VECTORS, ONCE)], ids=["tokens", "vectors"])
+@pytest.mark.parametrize("kinds", [(TOKENS, STEPS), (VECTORS, ONCE), (TOKENS, LAST)], ids=["tokens", "vectors", "last"])
 @pytest.mark.parametrize("copies", [1, 3])
 def test_steps_equal_the_whole(name: str, kinds: tuple[Any, Any], copies: int) -> None:
     model = shaken(build(by_hand()[name], *kinds, seeds=range(copies)))
@@ -221,6 +222,7 @@ def test_names_of_a_state_can_be_read() -> None:
     ):
         assert Decoder(build(a[name], TOKENS, STEPS, seeds=[1])).start(2).keys() == keys
     assert Decoder(build(a["gru"], TOKENS, ONCE, seeds=[1])).start(2).keys() == {"h[t-1]", "clock", "total"}
+    assert Decoder(build(a["gru"], TOKENS, LAST, seeds=[1])).start(2).keys() == {"h[t-1]"}
 
 
 def test_a_state_can_be_gone_on_from_twice() -> None:
@@ -236,7 +238,7 @@ def test_a_state_can_be_gone_on_from_twice() -> None:
 
 
 @pytest.mark.parametrize("name", ["two_delays_learned", "mixers", "transformer"])
-@pytest.mark.parametrize("output", [STEPS, ONCE], ids=["steps", "once"])
+@pytest.mark.parametrize("output", [STEPS, ONCE, LAST], ids=["steps", "once", "last"])
 def test_streams_are_chosen_and_put_in_order(name: str, output: OutputKind) -> None:
     model = shaken(build(by_hand()[name], TOKENS, output, seeds=[1, 2]))
     decoder, x = Decoder(model), inputs(model, 10)
@@ -244,11 +246,11 @@ def test_streams_are_chosen_and_put_in_order(name: str, output: OutputKind) -> N
     for streams in ([2, 0, 0], torch.tensor([1])):
         y, _ = stepped(decoder, decoder.select(state, streams), x[streams, 6:])
         whole = model(x[streams])
-        close(y[:, :, -1], whole if model.pooled else whole[:, :, -1], f"streams {streams}")
+        close(y[:, :, -1], whole if model.once else whole[:, :, -1], f"streams {streams}")
 
 
 @pytest.mark.parametrize("name", ["two_delays_learned", "mixers", "transformer"])
-@pytest.mark.parametrize("output", [STEPS, ONCE], ids=["steps", "once"])
+@pytest.mark.parametrize("output", [STEPS, ONCE, LAST], ids=["steps", "once", "last"])
 def test_a_saved_state_goes_on_as_if_nothing_had_happened(name: str, output: OutputKind, tmp_path: Path) -> None:
     model = shaken(build(by_hand()[name], TOKENS, output, seeds=[1, 2]))
     decoder, x = Decoder(model), inputs(model, 10)
