@@ -71,7 +71,7 @@ class CampaignConfig:
     workers: int | None = None
     ahead: int | None = None
     deterministic: bool = True
-    controls: tuple[str, ...] = ("no_mixer", "transformer")
+    controls: tuple[str, ...] = ("unigram", "no_mixer", "frozen", "transformer")
     finals: Finals = field(default_factory=Finals)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     scheduler: str = "none"
@@ -98,7 +98,8 @@ class CampaignConfig:
         """Plain data, as it is written in a campaign file."""
         out = asdict(self)
         out["controls"] = list(self.controls)
-        out["training"]["learning_rates"] = list(self.training.learning_rates)
+        for name in ("learning_rates", "rate_factors"):
+            out["training"][name] = list(getattr(self.training, name))
         out["task_settings"], out["agent_settings"] = dict(self.task_settings), dict(self.agent_settings)
         return out
 

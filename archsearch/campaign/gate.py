@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from archsearch.errors import RuleError
@@ -24,6 +24,7 @@ class Blueprint:
         line: the architecture in one readable line.
         facts: what analysis says of it, by name.
         decisions: complete and in the order of the space.
+        training: settings of its own in the place of the campaign's; controls have them.
     """
 
     hash: str
@@ -32,6 +33,7 @@ class Blueprint:
     families: tuple[str, ...]
     facts: Mapping[str, Any]
     decisions: Mapping[str, Any]
+    training: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Gate:

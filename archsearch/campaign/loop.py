@@ -16,7 +16,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,6 +86,7 @@ class Campaign:
         self._ready: deque[tuple[str, str]] = deque()
         self._running: dict[str, _Running] = {}
         self._attempts: Counter[tuple[str, str]] = Counter()
+        self._own_training = {name: dict(c.training) for name, c in (controls or {}).items() if c.training}
         self._hashes: dict[str, str] = {}
         self._ids: dict[int, str] = {}
         self._barren = 0
@@ -158,14 +159,25 @@ class Campaign:
             architecture=self._store.architecture(name),
             task=config.task,
             task_settings=config.task_settings,
-            training=config.final_training if final else config.training,
+            training=replace(config.final_training if final else config.training, **self._own_training.get(name, {})),
             seed_base=config.final_seed if final else config.search_seed,
             split="test" if final else "validation",
             save_weights=str(self._store.folder(name) / "weights.pt") if final else None,
+            **(self._found(name) if final else {}),
         )
         self._store.append("attempt", id=name, phase=phase, attempt=attempt, key=key)
         self._running[key] = _Running(name, phase)
         return job
+
+    def _found(self, name: str) -> dict[str, Any]:
+        """What the search found for a finalist: the rate that validation chose, the steps that its budget bought."""
+        search, training = self.candidates[name].search, self.config.training
+        assert search is not None, "a finalist was searched"
+        several = len({c.learning_rate for c in search.copies}) > 1
+        return {
+            "learning_rates": (search.learning_rate,) if several and search.learning_rate is not None else None,
+            "steps": search.planned_steps if training.budget != "steps" else None,
+        }
 
     def report(self, key: str, report: Report) -> bool:
         """Takes note of a rung; returns whether the candidate is to go on. Raises `StoreError`."""
@@ -279,8 +291,13 @@ class Campaign:
             facts=blueprint.facts,
             **about,
         )
-        self._hashes.setdefault(blueprint.hash, name)
+        self._know(blueprint.hash, name)
         self._ready.append((name, "search"))
+
+    def _know(self, hash: str, name: str) -> None:
+        """An architecture that was trained need not be again, unless it was trained in another way."""
+        if name not in self._own_training:
+            self._hashes.setdefault(hash, name)
 
     def _admit_controls(self, controls: Mapping[str, Blueprint]) -> None:
         for name, blueprint in controls.items():
@@ -372,7 +389,7 @@ class Campaign:
         except AgentError as error:
             self._stop_asking("error", str(error))
         for c in self.candidates.values():
-            self._hashes.setdefault(c.hash, c.id)
+            self._know(c.hash, c.id)
             if c.status == "pending" and not self.in_finals:
                 self._ready.append((c.id, "search"))
         if self.in_finals:

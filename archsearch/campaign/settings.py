@@ -27,7 +27,7 @@ PREFIXES: Final = {
 }
 """What stands before the names in a mapping of a campaign file."""
 
-LISTS: Final = frozenset({"controls", "training.learning_rates"})
+LISTS: Final = frozenset({"controls", "training.learning_rates", "training.rate_factors"})
 
 
 def _settings() -> dict[str, Setting]:
@@ -56,9 +56,14 @@ def _settings() -> dict[str, Setting]:
         *(whole(f"training.{n}", 1) for n in ("steps", "batch", "seeds", "reports", "evaluation_examples")),
         whole("training.evaluation_batch", 1),
         *(number(f"training.{n}") for n in ("learning_rates", "weight_decay", "clip", "time_limit")),
+        number("training.rate_factors"),
         *(number(f"training.{n}", 0.0, 1.0) for n in ("warmup", "final_rate")),
         Setting("training.stop_when_solved", bool),
+        Setting("training.extend_rates", bool),
+        word("training.budget", "steps", "flops", "seconds"),
+        *(number(f"training.{n}") for n in ("flops", "seconds")),
         word("training.freeze", "none", "body"),
+        word("training.fit", "gradient", "frequencies"),
         word("training.device", "auto", "cpu", "cuda", "mps"),
         word("training.dtype", "float32", "bfloat16"),
         word("training.backend", "auto", "torch", "fla", "mamba_ssm", "causal_conv1d"),

@@ -48,9 +48,10 @@ def located(layer: Mapping[str, Any], where: str) -> Located:
 def training_settings(values: Mapping[str, Any]) -> TrainingSettings:
     """Training settings by name (`{"steps": 400}`), checked; raises `ConfigError`."""
     checked = {k: settings.check(f"training.{k}", v) for k, v in values.items()}
-    rates = checked.get("learning_rates")
-    if rates is not None and (not rates or min(rates) <= 0):
-        raise ConfigError(f"`training.learning_rates` must be at least one number above 0, but got {list(rates)}.")
+    for name in ("learning_rates", "rate_factors"):
+        rates = checked.get(name)
+        if rates is not None and (not rates or min(rates) <= 0):
+            raise ConfigError(f"`training.{name}` must be at least one number above 0, but got {list(rates)}.")
     for name, value in checked.items():
         if value is None:
             raise ConfigError(f"`training.{name}` must have a value, but got null.")

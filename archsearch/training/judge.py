@@ -44,6 +44,10 @@ class Judge:
         """The scores of all copies on the validation split."""
         return self._score(forward, self._validation)
 
+    def fitted(self, forward: Forward) -> Scores:
+        """The scores of all copies on the first examples of the training split."""
+        return self._score(forward, self._start_of(self.train).to(self._seat))
+
     def test(self, forward: Forward) -> Scores:
         """The scores of all copies on the sealed test.
 
@@ -55,9 +59,11 @@ class Judge:
         return self._score(forward, self._first("test"))
 
     def _first(self, split: Split) -> Examples:
-        e = self._task.examples(split)
+        return self._start_of(self._task.examples(split)).to(self._seat)
+
+    def _start_of(self, e: Examples) -> Examples:
         mask = None if e.mask is None else e.mask[: self._limit]
-        return Examples(e.inputs[: self._limit], e.targets[: self._limit], mask).to(self._seat)
+        return Examples(e.inputs[: self._limit], e.targets[: self._limit], mask)
 
     @torch.no_grad()
     def _score(self, forward: Forward, examples: Examples) -> Scores:

@@ -17,9 +17,16 @@ class TrainingSettings:
     """How a candidate is trained. Every field can be set: `--set training.steps=400`.
 
     Args:
-        steps: optimiser steps.
+        budget: what is equal for all candidates: `steps`, `flops` or `seconds`.
+        steps: optimiser steps, where the budget is steps.
+        flops: operations that each copy may train with, three for each of a forward pass.
+        seconds: of training steps, all copies of a search run together, at the pace that the worker measures before it
+            begins. The finals then take as many steps as the search did.
         batch: examples a step, per copy.
         learning_rates: each is tried with each seed; the best by validation is the candidate's.
+        rate_factors: the grid is each rate times each of these, so that a grid can be asked for around a task's rate.
+        extend_rates: where the chosen rate is the smallest or the largest of several, the search trains once more, with a
+            rate beyond it in the grid.
         seeds: how many seeds; copies = seeds × learning rates, trained as one model.
         weight_decay, clip: of AdamW; the norm to which gradients are clipped, copy by copy (0: not).
         warmup: the share of the steps over which the rate rises linearly; a cosine then takes it to `final_rate` of
@@ -29,14 +36,20 @@ class TrainingSettings:
         stop_when_solved: end a copy's candidate once every copy has reached `task.solved` (the step is recorded).
         time_limit: seconds without a report after which the candidate counts as hung and is killed (0: none).
         freeze: `none`, or `body`: only stem and readout are trained.
+        fit: `gradient`, or `frequencies`: nothing is trained, and the answer is what is frequent among the targets.
         device: `auto`, `cpu`, `cuda`, `mps`.
         dtype: `float32`, or `bfloat16` (autocast).
         backend: `auto`, `torch`, or the accelerated library to use; see `archsearch.kernels.backends`.
     """
 
+    budget: str = "steps"
     steps: int = 400
+    flops: float = 1e12
+    seconds: float = 10.0
     batch: int = 32
     learning_rates: tuple[float, ...] = (3e-3,)
+    rate_factors: tuple[float, ...] = (1.0,)
+    extend_rates: bool = False
     seeds: int = 1
     weight_decay: float = 0.1
     clip: float = 1.0
@@ -48,9 +61,17 @@ class TrainingSettings:
     stop_when_solved: bool = True
     time_limit: float = 3600.0
     freeze: str = "none"
+    fit: str = "gradient"
     device: str = "auto"
     dtype: str = "float32"
     backend: str = "auto"
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The grid of learning rates."""
+        if self.rate_factors == (1.0,):
+            return tuple(self.learning_rates)
+        return tuple(sorted({float(f"{r * f:.6g}") for r in self.learning_rates for f in self.rate_factors}))
 
 
 @dataclass(frozen=True)
@@ -60,11 +81,12 @@ class Fidelity:
     Args:
         task: the task's name.
         digest: the task's digest.
-        steps, batch: of training.
-        learning_rates, seeds: the grid of copies.
+        steps, batch: of training; 0 steps where the budget is another.
+        learning_rates, seeds: the grid of copies; in the finals the grid that the rate was chosen from.
         split: `validation` or `test`, on which the score was taken.
         settings: a short hash of the remaining training settings that a score depends on.
         protocol: `PROTOCOL`.
+        budget, amount: what the candidates have equal, and how much of it where that is not steps.
     """
 
     task: str
@@ -76,6 +98,8 @@ class Fidelity:
     split: str
     settings: str = ""
     protocol: int = PROTOCOL
+    budget: str = "steps"
+    amount: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -87,6 +111,7 @@ class CopyResult:
         score: validation score at the end; `None` if diverged.
         loss: validation loss at the end.
         test_score: on the sealed test, in the finals only.
+        train_score: at the end, on as many examples of the training split.
         solved_at: the step of the first report at which the task was solved.
         curve: `(step, validation score, validation loss)` per report.
     """
@@ -99,6 +124,7 @@ class CopyResult:
     test_score: float | None = None
     solved_at: int | None = None
     curve: tuple[tuple[int, float, float], ...] = ()
+    train_score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +137,7 @@ class Measurement:
         validation_score: at the chosen rate, whatever the split of `score`.
         learning_rate: the chosen one.
         copies: every copy.
-        steps: optimiser steps done (fewer than `fidelity.steps` if solved early).
+        steps: optimiser steps done (fewer than planned if solved early).
         examples: examples seen per copy.
         seconds: wall-clock inside the trainer, all included; `train_seconds` of optimiser steps alone.
         tokens_per_second: of training, all copies together.
@@ -121,6 +147,9 @@ class Measurement:
         flops_per_token, state_bytes, span: of the graph, analytic, at the task's length.
         parallel_in_time: whether no part of the graph runs as a loop over time.
         environment: device, device_name, dtype, torch, python, threads, backend.
+        train_score: on the training split, like `validation_score`.
+        planned_steps: the steps that the budget bought; `step_flops`: operations of one of them, one copy.
+        step_seconds: what a step of all copies took before training, where the budget is seconds.
     """
 
     fidelity: Fidelity
@@ -144,6 +173,10 @@ class Measurement:
     span: float
     parallel_in_time: bool
     environment: Mapping[str, Any] = field(default_factory=dict)
+    train_score: float | None = None
+    planned_steps: int = 0
+    step_flops: float = 0.0
+    step_seconds: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data (NaN and infinity become `None`)."""
@@ -195,6 +228,8 @@ class Job:
         training: how.
         seed_base: seeds of the copies are `seed_base, seed_base + 1, ...`.
         split: on which the score is taken at the end: `validation`, or `test` in the finals.
+        save_weights: the file for the weights.
+        learning_rates, steps: what the search found, for the finals; `None` to go by `training`.
     """
 
     key: str
@@ -205,3 +240,5 @@ class Job:
     seed_base: int = 0
     split: str = "validation"
     save_weights: str | None = None
+    learning_rates: tuple[float, ...] | None = None
+    steps: int | None = None

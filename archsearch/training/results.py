@@ -12,7 +12,7 @@ from archsearch.ranking.student import two_sided_p
 from archsearch.tasks.base import Task
 from archsearch.training.measurement import CopyResult, Fidelity, TrainingSettings
 
-__all__ = ["CopyRecord", "chosen_rate", "fidelity", "interval", "mean"]
+__all__ = ["CopyRecord", "beyond_the_edge", "chosen_rate", "fidelity", "interval", "mean"]
 
 CONFIDENCE = 0.95
 
@@ -33,6 +33,7 @@ class CopyRecord:
     died: int | None = None
     solved_at: int | None = None
     test_score: float | None = None
+    train_score: float | None = None
 
     @property
     def score(self) -> float | None:
@@ -56,6 +57,7 @@ class CopyRecord:
             test_score=self.test_score,
             solved_at=self.solved_at,
             curve=tuple(self.curve),
+            train_score=self.train_score,
         )
 
 
@@ -73,6 +75,15 @@ def chosen_rate(copies: Sequence[CopyRecord], *, maximize: bool) -> float | None
         return None
     sign = 1.0 if maximize else -1.0
     return max(rates, key=lambda rate: (len(rates[rate]), sign * mean(rates[rate]), -rate))
+
+
+def beyond_the_edge(rates: Sequence[float], chosen: float | None) -> float | None:
+    """The rate that follows where the chosen one is the smallest or the largest of several, by the same factor."""
+    grid = sorted(set(rates))
+    if len(grid) < 2 or chosen not in (grid[0], grid[-1]):
+        return None
+    other = grid[1] if chosen == grid[0] else grid[-2]
+    return float(f"{chosen * chosen / other:.6g}")
 
 
 def mean(values: Sequence[float]) -> float:
@@ -96,12 +107,14 @@ def fidelity(task: Task, training: TrainingSettings, split: str) -> Fidelity:
     return Fidelity(
         task=task.name,
         digest=task.digest(),
-        steps=training.steps,
+        steps=training.steps if training.budget == "steps" else 0,
         batch=training.batch,
-        learning_rates=tuple(training.learning_rates),
+        learning_rates=training.rates,
         seeds=training.seeds,
         split=split,
         settings=_rest(task, training),
+        budget=training.budget,
+        amount=0.0 if training.budget == "steps" else float(getattr(training, training.budget)),
     )
 
 
@@ -112,6 +125,8 @@ def _rest(task: Task, training: TrainingSettings) -> str:
         names.append("stop_when_solved")
         if training.stop_when_solved:
             names.append("reports")  # training can only end at a report
+    # Settings that came later count where they are used, so that what was measured before stays comparable.
+    names += [name for name in ("fit", "extend_rates") if getattr(training, name) != getattr(TrainingSettings, name)]
     text = json.dumps({name: getattr(training, name) for name in names})
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 

@@ -15,7 +15,7 @@ import copy
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -37,7 +37,9 @@ from archsearch.tasks.base import Scores
 from archsearch.tasks.registry import make
 from archsearch.training import devices, results
 from archsearch.training.batches import IndexStream
+from archsearch.training.budget import seconds_of_a_step, step_flops, steps_for
 from archsearch.training.faults import blamed_on_candidate
+from archsearch.training.frequencies import answer_by_frequency
 from archsearch.training.judge import Judge
 from archsearch.training.loss import TrainingData
 from archsearch.training.measurement import Job, Measurement, Report
@@ -49,7 +51,7 @@ from archsearch.training.weights import write_weights
 
 __all__ = ["Trainer", "run"]
 
-CHECKPOINT = 1
+CHECKPOINT = 2
 BLOCK = 64
 """Steps whose examples are drawn at a time."""
 
@@ -88,21 +90,46 @@ class Trainer:
             batch=self.settings.evaluation_batch,
         )
         self.data = TrainingData(self.judge.train, self.task.output)
-        rates = tuple(self.settings.learning_rates)
-        seeds = range(job.seed_base, job.seed_base + self.settings.seeds)
-        self.copies = [CopyRecord(seed, rate) for seed in seeds for rate in rates]
-        self.stream = IndexStream(len(self.data), self.settings.batch, [c.seed for c in self.copies])
+        self._saved: int | None = None
         with blamed_on_candidate("building the model"):
             self.architecture = Architecture.from_dict(job.architecture)
             self.ops = {**from_sources(self.architecture.sources), **self.ops}
-            self.model = self._build()
-            self.optimizer = self._optimizer()
-        self.rungs = rungs(self.settings.steps, self.settings.reports)
-        self.step, self.finished, self.solved = 0, False, False
-        self.train_seconds = 0.0
-        self._saved: int | None = None
+            self._begin(job.learning_rates or self.settings.rates)
         self._earlier = time.perf_counter() - began
         self._since = time.perf_counter()
+
+    def _begin(self, rates: Sequence[float]) -> None:
+        """Puts fresh copies at the start: every seed at every rate."""
+        many = self.settings.seeds
+        if self.settings.fit == "frequencies":
+            rates, many = rates[:1], 1  # every other copy would say the same
+        seeds = range(self.job.seed_base, self.job.seed_base + many)
+        self.rates = tuple(rates)
+        self.copies = [CopyRecord(seed, rate) for seed in seeds for rate in rates]
+        self.stream = IndexStream(len(self.data), self.settings.batch, [c.seed for c in self.copies])
+        self.step, self.finished, self.solved = 0, False, False
+        self.train_seconds = 0.0
+        self.steps, self.step_seconds = self.job.steps or self.settings.steps, None
+        self.model = self._build()
+        self.optimizer = self._optimizer()
+        length = self.task.length_in("train")
+        self.step_flops = step_flops(self.model, self._facts().flops_per_token, self.settings.batch, length)
+        if self.job.steps is None:
+            self.steps, self.step_seconds = steps_for(self.settings, self.step_flops, self._measured_step)
+            self.optimizer = self._optimizer()
+        self.rungs = rungs(self.steps, self.settings.reports)
+
+    def _measured_step(self) -> float:
+        """Seconds of a step of all copies, which then start again as if it had not been."""
+
+        def one() -> None:
+            self._train_to(self.step + 1)
+            devices.synchronize(self.device)
+
+        self.optimizer = self._optimizer()
+        seconds = seconds_of_a_step(one)
+        self.step, self.model = 0, self._build()
+        return seconds
 
     # ---- training --------------------------------------------------------------------------------------------------
 
@@ -115,15 +142,37 @@ class Trainer:
         assert not self.finished, "a finished trainer has no next rung"
         with blamed_on_candidate(f"training from step {self.step}"):
             began = time.perf_counter()
-            self._train_to(next(rung for rung in self.rungs if rung > self.step))
+            if self.settings.fit == "frequencies":
+                answer_by_frequency(self.model, self.judge.train, self.task.output)
+            else:
+                self._train_to(next(rung for rung in self.rungs if rung > self.step))
             devices.synchronize(self.device)
             self.train_seconds += time.perf_counter() - began
             self._note_dead()
             self._note_scores(self.judge.validate(self._answer))
-        self.finished = self.solved or self.step >= self.settings.steps
-        if self.finished and self._tests:
+        self.finished = self.solved or self.step >= self.steps or self.settings.fit == "frequencies"
+        report = self._report()
+        if self.finished and (rate := self._one_more_rate()) is not None:
+            with blamed_on_candidate("building the model"):
+                self._begin((*self.rates, rate))
+        elif self.finished:
+            self._close()
+        return report
+
+    def _one_more_rate(self) -> float | None:
+        """The rate beyond the edge of the grid, if the chosen one lies there and may be followed."""
+        if not self.settings.extend_rates or self._tests or self.rates != self.settings.rates:
+            return None
+        return results.beyond_the_edge(self.rates, results.chosen_rate(self.copies, maximize=self.task.maximize))
+
+    def _close(self) -> None:
+        """What is scored once, at the end."""
+        with blamed_on_candidate("scoring the training split"):
+            fitted = self.judge.fitted(self._answer).score
+        for record, score in zip(self.copies, fitted, strict=True):
+            record.train_score = score if record.died is None else None
+        if self._tests:
             self._open_test()
-        return self._report()
 
     def _train_to(self, rung: int) -> None:
         self.model.train()
@@ -185,6 +234,7 @@ class Trainer:
         validation = [r.score for r in chosen if r.score is not None]
         scores = [r.test_score for r in chosen if r.test_score is not None] if self._tests else validation
         span = results.interval(scores)
+        fitted = [r.train_score for r in chosen if r.train_score is not None]
         facts = self._facts()
         tokens = self.step * len(self.copies) * self.settings.batch * self.task.length
         return Measurement(
@@ -209,6 +259,10 @@ class Trainer:
             span=facts.span,
             parallel_in_time=facts.parallel_in_time,
             environment=devices.environment(self.device, self.settings.dtype, self.settings.backend),
+            train_score=results.mean(fitted) if fitted else None,
+            planned_steps=self.steps,
+            step_flops=self.step_flops,
+            step_seconds=self.step_seconds,
         )
 
     def save_weights(self, path: Path | str) -> None:
@@ -252,6 +306,8 @@ class Trainer:
         state = {
             "format": CHECKPOINT,
             "job": self._identity(),
+            "rates": list(self.rates),
+            "steps": [self.steps, self.step_seconds],
             "step": self.step,
             "finished": self.finished,
             "solved": self.solved,
@@ -273,6 +329,10 @@ class Trainer:
         """
         if state.get("format") != CHECKPOINT or state.get("job") != self._identity():
             raise ValueError("a checkpoint must come from the same job, but this one has another format or job")
+        if tuple(state["rates"]) != self.rates:
+            self._begin(state["rates"])
+        self.steps, self.step_seconds = state["steps"]
+        self.rungs, self.optimizer = rungs(self.steps, self.settings.reports), self._optimizer()
         self.step, self.finished, self.solved = state["step"], state["finished"], state["solved"]
         self._earlier, self._since = state["seconds"], time.perf_counter()
         self.train_seconds, self._saved = state["train_seconds"], state["saved"]
@@ -285,7 +345,7 @@ class Trainer:
     def _identity(self) -> str:
         """A hash of what a checkpoint must agree with; the key and the limits of a job may differ."""
         how = asdict(results.fidelity(self.task, self.settings, self.job.split))
-        text = json.dumps([self.job.architecture, how, self.job.seed_base], sort_keys=True)
+        text = json.dumps([self.job.architecture, how, self.job.seed_base, self.job.learning_rates], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     # ---- building --------------------------------------------------------------------------------------------------
@@ -304,7 +364,7 @@ class Trainer:
             [record.learning_rate for record in self.copies],
             weight_decay=self.settings.weight_decay,
             clip=self.settings.clip,
-            steps=self.settings.steps,
+            steps=self.steps,
             warmup=self.settings.warmup,
             final_rate=self.settings.final_rate,
         )

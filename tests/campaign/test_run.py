@@ -186,7 +186,7 @@ def test_a_resume_tries_failed_finals_again(tmp_path, monkeypatch):
     monkeypatch.setattr(load_runner(RUNNER), "advance", advance)
     record = go(tmp_path, config(trials=2))
     assert record.status == "done"
-    assert record.message == "finals: 1 of 4 failed: 1 timeout (no report for 9 s)"
+    assert record.message == "finals: 1 of 6 failed: 1 timeout (no report for 9 s)"
     again = resume(record.path, runner=RUNNER, progress=False)
     assert again.message == record.message, "it failed once more"
     fails[0] = False
