@@ -31,6 +31,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "in_context_recall": {"length": 16, "examples_train": 64, "examples_validation": 16, "examples_test": 16},
     "byte_language_model": {"length": 16},
     "digits": {},
+    "parity": {"test_length": 48, "examples_train": 64, "examples_validation": 16, "examples_test": 16},
+    "in_context_regression": {"examples_train": 64, "examples_validation": 16, "examples_test": 16},
 }
 TINY = TrainingSettings(steps=2, batch=4, reports=1, device="cpu", evaluation_examples=16, stop_when_solved=False)
 

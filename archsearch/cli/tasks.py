@@ -34,28 +34,46 @@ def list_tasks(as_json: bool) -> None:
 
 @tasks.command()
 @click.argument("name")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="task.length=64, ...")
 @as_json
-def show(name: str, as_json: bool) -> None:
-    """Show a task, by name or by file: metric, settings, recommended training."""
+def show(name: str, sets: tuple[str, ...], as_json: bool) -> None:
+    """Show a task, by name or by file: metric, settings, recommended training, and known scores."""
     from archsearch.cli.ops import setting_data, setting_text
     from archsearch.tasks.registry import make, task_class
     from archsearch.tasks.settings import settings_of
 
     kind = task_class(name)
-    task = make(name, {})
+    task = make(name, _settings(sets))
     scale = {"length": task.length, "causal": task.causal, "chance": task.chance, "ceiling": task.ceiling}
     if as_json:
         settings = [setting_data(s) for s in settings_of(kind)]
-        print_json({**_about(kind), **scale, "digest": task.digest(), "settings": settings})
+        known = {"baselines": dict(task.baselines), "digest": task.digest()}
+        print_json({**_about(kind), **scale, **known, "settings": settings})
         return
     click.echo(f"{kind.name}: {kind.summary}\n")
     training = ", ".join(f"{k}={v}" for k, v in kind.training.items())
     better = "higher" if kind.maximize else "lower"
     print_pairs([("metric", f"{kind.metric}, {better} is better"), ("paper", kind.paper), *scale.items()])
-    print_pairs([("training", training)])
+    print_pairs([("training", training), *((name, f"{score:.4f}") for name, score in task.baselines.items())])
     if settings_of(kind):
         click.echo("\nSettings (--set task.NAME=VALUE)")
         table([setting_text(s) for s in settings_of(kind)])
+
+
+def _settings(sets: tuple[str, ...]) -> dict[str, Any]:
+    """What `--set task.NAME=VALUE` gives, by name.
+
+    Raises:
+        ConfigError: a setting of something else.
+    """
+    from archsearch.campaign.settings import parse_set
+    from archsearch.errors import ConfigError
+
+    given = parse_set(sets)
+    for key in given:
+        if not key.startswith("task."):
+            raise ConfigError(f"`--set` takes settings of the task here, `task.NAME=VALUE`, but got `{key}`.")
+    return {key.removeprefix("task."): value for key, value in given.items()}
 
 
 def _about(kind: type[Task]) -> dict[str, Any]:

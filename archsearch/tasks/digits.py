@@ -1,4 +1,7 @@
-"""Scikit-learn's handwritten digits, 8×8 pixels in 17 shades, read as a sequence of patches."""
+"""Scikit-learn's handwritten digits, 8×8 pixels in 17 shades, read as a sequence of patches.
+
+With `patch: 1` it is a sequence of 64 pixels; with `patch: 8` the whole image is one step, and there is nothing to mix.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,9 @@ from torch import Tensor
 from archsearch.errors import ConfigError
 from archsearch.tasks.base import Examples, InputKind, OutputKind, Split, Task
 from archsearch.tasks.digests import digest_of
-from archsearch.tasks.scoring import class_sums
+from archsearch.tasks.scoring import class_sums, most_frequent_share
 from archsearch.tasks.settings import setting
+from archsearch.tasks.splits import patches, stratified
 
 __all__ = ["Digits"]
 
@@ -57,8 +61,7 @@ class Digits(Task):
     @property
     def chance(self) -> float:
         """The share that the most frequent digit of the training set has in the validation set."""
-        guess = self.examples("train").targets.mode().values
-        return float((self.examples("validation").targets == guess).double().mean())
+        return most_frequent_share(self)
 
     @property
     def ceiling(self) -> None:
@@ -85,30 +88,10 @@ def _splits(task: Digits) -> dict[Split, Examples]:
 
     pixels, classes = load_digits(return_X_y=True)
     images = torch.from_numpy(pixels).float().view(-1, SIDE, SIDE) * (2.0 / SHADES) - 1.0
-    inputs, targets = _patches(images, task.patch), torch.from_numpy(classes).long()
-    return {split: Examples(inputs[rows], targets[rows]) for split, rows in _stratified(targets, task.seed).items()}
+    inputs, targets = patches(images, task.patch), torch.from_numpy(classes).long()
+    return {split: Examples(inputs[rows], targets[rows]) for split, rows in stratified(targets, task.seed).items()}
 
 
 @lru_cache(maxsize=4)
 def _digest(task: Digits) -> str:
     return digest_of(task, *(t for e in _splits(task).values() for t in (e.inputs, e.targets)))
-
-
-def _patches(images: Tensor, patch: int) -> Tensor:
-    tiles = images.unfold(1, patch, patch).unfold(2, patch, patch)
-    return tiles.reshape(len(images), -1, patch * patch)
-
-
-def _stratified(targets: Tensor, seed: int) -> dict[Split, Tensor]:
-    """Rows of each split in ascending order: of every class a fifth for the test and a fifth for validation."""
-    generator = torch.Generator().manual_seed(seed)
-    parts: dict[Split, list[Tensor]] = {"train": [], "validation": [], "test": []}
-    for digit in range(CLASSES):
-        rows = (targets == digit).nonzero().flatten()
-        rows = rows[torch.randperm(len(rows), generator=generator)]
-        fifth = len(rows) // 5
-        test, validation, train = rows.split([fifth, fifth, len(rows) - 2 * fifth])
-        parts["test"].append(test)
-        parts["validation"].append(validation)
-        parts["train"].append(train)
-    return {split: torch.cat(some).sort().values for split, some in parts.items()}

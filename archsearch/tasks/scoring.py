@@ -9,16 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["class_sums"]
+from archsearch.tasks.base import Examples, Task
+
+__all__ = ["class_sums", "error_sums", "most_frequent_share"]
 
 
 def class_sums(outputs: Tensor, targets: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Hits, cross-entropy in nats and number of the targets that count, per copy.
 
     Args:
-        outputs: logits `(E, B, T, S)` or `(E, B, S)`.
-        targets: classes `(B, T)` or `(B,)`.
-        mask: which of them count, `(B, T)` or `(B,)`; `None` for all.
+        outputs: logits `(E, B, T, S)`, or with anything in place of T, which may be missing.
+        targets: classes `(B, T)`, or the same.
+        mask: which of them count, of the shape of the targets; `None` for all.
 
     Returns:
         `(hits, loss_sum, count)`, each `(E,)` float64.
@@ -33,3 +35,30 @@ def class_sums(outputs: Tensor, targets: Tensor, mask: Tensor | None) -> tuple[T
     loss = F.cross_entropy(logits.float().flatten(0, 1), every.flatten(), reduction="none")
     loss_sum = loss.view(copies, -1).sum(1, dtype=torch.float64)
     return hits, loss_sum, torch.full_like(hits, wanted.numel())
+
+
+def error_sums(outputs: Tensor, targets: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Squared errors, each the mean over the S numbers of an answer, and the number of the answers that count.
+
+    Args:
+        outputs: `(E, B, T, S)` or `(E, B, S)`.
+        targets: `(B, T, S)` or `(B, S)`.
+        mask: which of them count, `(B, T)` or `(B,)`; `None` for all.
+
+    Returns:
+        `(error_sum, count)`, each `(E,)` float64.
+    """
+    errors = (outputs.double() - targets.double()).square().mean(-1)
+    counted = errors.flatten(1) if mask is None else errors[:, mask]
+    total = counted.sum(1)
+    return total, torch.full_like(total, counted.shape[1])
+
+
+def most_frequent_share(task: Task) -> float:
+    """The share that the most frequent class of the training targets has in the validation targets."""
+    train, validation = (_counted(task.examples(split)) for split in ("train", "validation"))
+    return float((validation == train.mode().values).double().mean())
+
+
+def _counted(examples: Examples) -> Tensor:
+    return examples.targets.flatten() if examples.mask is None else examples.targets[examples.mask]
