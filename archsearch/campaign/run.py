@@ -201,6 +201,7 @@ def _facts(task: Task) -> dict[str, Any]:
         "maximize": task.maximize,
         "chance": task.chance,
         "ceiling": task.ceiling,
+        "solved": task.solved,
         "length": task.length,
         "digest": task.digest(),
     }

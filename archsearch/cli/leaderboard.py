@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["describe", "leaderboard", "print_board"]
 
+TARGET_FIELDS = ("reached", "seeds", "steps_to_target", "flops_to_target", "seconds_to_target", "device")
 SHOWN = 40
 """Rows of a table unless --top says otherwise."""
 
@@ -28,6 +29,9 @@ SHOWN = 40
 @click.option("--sort", metavar="FIELDS", help="Order within each section: score,-params (- falls).")
 @click.option("--pareto", is_flag=True, help="Only the Pareto front of score and FLOPs.")
 @click.option("--top", type=click.IntRange(min=0), help="At most so many rows; 0 for all.  [default: 40 in a table]")
+@click.option(
+    "--target", type=float, metavar="SCORE", help="Show what it took to reach a score.  [default: the task's]"
+)
 @click.option("--columns", metavar="FIELDS", help="Which fields to show: id,score,seconds.")
 @click.option("--format", "form", type=click.Choice(["table", *FORMATS]), default="table", show_default=True)
 @as_json
@@ -38,6 +42,7 @@ def leaderboard(
     sort: str | None,
     pareto: bool,
     top: int | None,
+    target: float | None,
     columns: str | None,
     form: str,
     as_json: bool,
@@ -56,7 +61,9 @@ def leaderboard(
     if not as_json and form == "table":
         for record in records:
             note(describe(record))
-    whole = boards(records)
+    whole = boards(records, target=target)
+    if target is not None and not chosen:
+        chosen = ["rank", "id", "architecture", "score", *TARGET_FIELDS]
     found = [select(b, where=where, sort=sort, pareto=pareto) for b in whole]
     if not any(b.rows for b in found) and any(b.rows for b in whole):
         asked = " and ".join([f"`{where}`"] * bool(where) + ["`--pareto`"] * pareto)

@@ -24,9 +24,10 @@ COMPARED = ("score", "search_score", "body_params", "flops_per_token", "state_by
 @click.command()
 @click.argument("name")
 @click.argument("id")
+@click.option("--target", type=float, metavar="SCORE", help="Say what it took to reach a score.  [default: the task's]")
 @as_json
 @results
-def show(name: str, id: str, as_json: bool, results: Path) -> None:
+def show(name: str, id: str, target: float | None, as_json: bool, results: Path) -> None:
     """Show candidate ID of campaign NAME: its graph, what was decided, and what was measured.
 
     ID is a number, the name of a control, or the beginning of a hash.
@@ -37,7 +38,7 @@ def show(name: str, id: str, as_json: bool, results: Path) -> None:
     record = load(folders.find(name, results))
     found = record.candidate(id)
     graph = architecture(record.path, found.id)
-    row = _row(record, found)
+    row = _row(record, found, target)
     if as_json:
         more = {k: v for k, v in found.to_dict().items() if k not in row or k in ("search", "final", "failure")}
         print_json({**row, **more, "graph": graph.to_dict()})
@@ -49,6 +50,7 @@ def show(name: str, id: str, as_json: bool, results: Path) -> None:
         click.echo("\n" + found.facts["cycles"])
     _print_decisions(found)
     _print_costs(row, found)
+    _print_target(row)
     _print_result("Search", record.task["metric"], found.search, found.reports)
     _print_result("Finals", record.task["metric"], found.final, ())
     if found.failure:
@@ -81,8 +83,8 @@ def diff(name: str, first: str, second: str, as_json: bool, results: Path) -> No
         click.echo("They decided alike." if a.decisions else "Controls decide nothing; see `archsearch show`.")
 
 
-def _row(record: CampaignRecord, candidate: CandidateRecord) -> Row:
-    return next(r for r in boards([record])[0].rows if r["id"] == candidate.id)
+def _row(record: CampaignRecord, candidate: CandidateRecord, target: float | None = None) -> Row:
+    return next(r for r in boards([record], target=target)[0].rows if r["id"] == candidate.id)
 
 
 def _decision(c: CandidateRecord, path: str) -> str:
@@ -124,6 +126,14 @@ def _print_costs(row: Row, c: CandidateRecord) -> None:
     print_pairs([*figures[: len(names)], ("decoding", decoding), *figures[len(names) :]], indent="  ")
 
 
+def _print_target(row: Row) -> None:
+    if row["reached"] is None:
+        return
+    names = ("reached", "seeds", "steps_to_target", "flops_to_target", "seconds_to_target")
+    click.echo("\nTarget")
+    print_pairs([(FIELDS[n].title, cell(row, n)) for n in names], indent="  ")
+
+
 def _print_result(title: str, metric: str, m: Measurement | None, reports: Sequence[Any]) -> None:
     if m is None and not reports:
         return
@@ -135,9 +145,16 @@ def _print_result(title: str, metric: str, m: Measurement | None, reports: Seque
         return
     score = None if m.score is None else f"{m.score:.4f} on {m.fidelity.split}"
     pairs = [("score", score), ("95 % interval", interval(m.score_low, m.score_high, metric)), ("solved by", solved(m))]
-    print_pairs([*pairs, ("learning rate", m.learning_rate), ("steps", m.steps)], indent="  ")
+    print_pairs([*pairs, *_effort(m)], indent="  ")
     head = ("  seed", "rate", "status", "validation", "loss", "test", "solved at")
     table([_copy(c) for c in m.copies], head=head)
+
+
+def _effort(m: Measurement) -> list[tuple[str, Any]]:
+    train = None if m.train_score is None else f"{m.train_score:.4f}"
+    steps = f"{m.steps}" if m.fidelity.budget == "steps" else f"{m.steps} of {m.planned_steps} that the budget bought"
+    pace = None if m.step_seconds is None else f"{1e3 * m.step_seconds:.1f} ms, measured before"
+    return [("train score", train), ("learning rate", m.learning_rate), ("steps", steps), ("a step", pace)]
 
 
 def _copy(c: Any) -> tuple[str, ...]:

@@ -54,12 +54,16 @@ class Board:
         return {n: list(v) if isinstance(v := getattr(self, n), tuple) else v for n in names}
 
 
-def boards(records: Iterable[CampaignRecord]) -> list[Board]:
-    """One board per campaign; campaigns that agree in task and fidelity share one."""
+def boards(records: Iterable[CampaignRecord], *, target: float | None = None) -> list[Board]:
+    """One board per campaign; campaigns that agree in task and fidelity share one.
+
+    Args:
+        target: a score; rows say what it took to reach it. `None` for the one at which the task counts as solved.
+    """
     groups: dict[Any, list[CampaignRecord]] = {}
     for record in records:
         groups.setdefault(_comparable(record), []).append(record)
-    return [_board(group) for group in groups.values()]
+    return [_board(group, target) for group in groups.values()]
 
 
 def _comparable(record: CampaignRecord) -> Any:
@@ -77,8 +81,8 @@ def _comparable(record: CampaignRecord) -> Any:
     return (record.task["name"], record.task["metric"], record.task["digest"], *fidelities)
 
 
-def _board(records: Sequence[CampaignRecord]) -> Board:
-    task, rows = records[0].task, ranked_rows(records)
+def _board(records: Sequence[CampaignRecord], target: float | None) -> Board:
+    task, rows = records[0].task, ranked_rows(records, target)
     return Board(
         campaigns=tuple(r.name for r in records),
         task=task["name"],
@@ -117,7 +121,7 @@ def _heading(section: str, fidelity: str | None, *, hash: bool) -> str:
 
 
 def _banners(rows: Sequence[Row], maximize: bool) -> list[str]:
-    found = [_size_banner(rows, maximize), _device_banner(rows), _diverged_banner(rows)]
+    found = [_size_banner(rows, maximize), _device_banner(rows), _diverged_banner(rows), _edge_banner(rows)]
     if not any(r["place"] for r in rows if r["role"] == "search"):
         trained = any(r["score"] is not None for r in rows if r["role"] == "search")
         found.append(
@@ -154,6 +158,15 @@ def _device_banner(rows: Sequence[Row]) -> str | None:
     if len(devices) < 2:
         return None
     return f"Speeds are from {len(devices)} devices and not comparable: {'; '.join(devices)}."
+
+
+def _edge_banner(rows: Sequence[Row]) -> str | None:
+    at = [r["id"] for r in rows if r["rate_edge"] and r["place"]]
+    if not at:
+        return None
+    return (
+        f"A better learning rate may lie beyond the grid for {', '.join(at)} (see `edge`; training.extend_rates=true)."
+    )
 
 
 def _diverged_banner(rows: Sequence[Row]) -> str | None:

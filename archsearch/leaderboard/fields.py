@@ -50,12 +50,24 @@ FIELDS: dict[str, Field] = {
     "test_score": Field("test", "score", "score on the sealed test; finals only"),
     "search_score": Field("search", "score", "validation score in the search, which chose the finalists"),
     "shrinkage": Field("shrink", "score", "by how much the finals are worse than the search had said"),
+    "train_score": Field("train", "score", "score on the first examples of the training split, at the end"),
+    "gap_validation": Field("train−valid.", "score", "by how much validation is worse than the training split"),
+    "gap_test": Field("valid.−test", "score", "by how much the test is worse than validation, of the same training"),
     "seeds": Field("seeds", "whole", "seeds behind the score"),
     "diverged": Field("diverged", "whole", "seeds at the chosen learning rate that diverged"),
     "solved": Field("solved", "whole", "seeds that solved the task"),
     "solved_at": Field("solved at", "whole", "mean step at which they had"),
     "steps": Field("steps", "whole", "optimiser steps done"),
+    "reached": Field("reached", "whole", "seeds that reached the target: what `--target` says, or the task's own"),
+    "steps_to_target": Field("to target", "whole", "mean step of the first report at which they had"),
+    "flops_to_target": Field(
+        "FLOPs to it", "count", "operations of one copy until then, three times a forward pass a step"
+    ),
+    "seconds_to_target": Field("s to it", "seconds", "training steps of all copies until then, on `device`"),
     "learning_rate": Field("rate", "number", "the learning rate that validation chose"),
+    "rate_edge": Field(
+        "edge", "text", "whether that is the lowest or the highest of several, so that a better may lie beyond"
+    ),
     "fidelity": Field(
         "fidelity", "text", "the effort behind the score; scores of different ones are never ranked together"
     ),

@@ -27,6 +27,8 @@ FOLDED = 32
 CUT = 60
 """Characters of a failure that a table shows; `archsearch show`, JSON and CSV have all of it."""
 EXPENDABLE = (
+    "gap_test",
+    "gap_validation",
     "seeds",
     "solved_at",
     "state_bytes",

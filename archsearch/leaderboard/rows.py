@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from archsearch.leaderboard.fields import FIELDS, Row
+from archsearch.leaderboard.targets import to_target
 from archsearch.ranking import Entry, Ranked, Section, rank
 
 if TYPE_CHECKING:
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["device_text", "fidelity_text", "ranked_rows", "seed_scores"]
 
 
-def ranked_rows(records: Sequence[CampaignRecord]) -> list[Row]:
+def ranked_rows(records: Sequence[CampaignRecord], target: float | None = None) -> list[Row]:
     """All candidates of campaigns on one task, best first, as rows.
 
     Records whose tasks differ in metric or data must not be put together; see `archsearch.leaderboard.boards`.
+
+    Args:
+        target: the score that `steps_to_target` counts to; `None` for the one at which the task counts as solved.
     """
     candidates = {
         f"{position}/{candidate.id}": (record, candidate)
@@ -29,7 +33,8 @@ def ranked_rows(records: Sequence[CampaignRecord]) -> list[Row]:
     }
     maximize = bool(records[0].task["maximize"])
     entries = _shared_fidelity([_entry(key, c) for key, (_, c) in candidates.items()], candidates)
-    return [_row(*candidates[r.entry.key], r) for r in rank(entries, maximize=maximize)]
+    target = records[0].task.get("solved") if target is None else target
+    return [_row(*candidates[r.entry.key], r, target) for r in rank(entries, maximize=maximize)]
 
 
 def _entry(key: str, candidate: CandidateRecord) -> Entry:
@@ -85,7 +90,7 @@ def _shared_fidelity(entries: list[Entry], candidates: dict[str, Any]) -> list[E
 
 def _effort(fidelity: Any) -> tuple[Any, ...]:
     f: Fidelity = fidelity
-    return (f.task, f.digest, f.split, f.steps, f.batch, f.seeds, f.protocol)
+    return (f.task, f.digest, f.split, f.steps, f.batch, f.seeds, f.protocol, f.budget, f.amount)
 
 
 def _chosen(m: Measurement) -> list[CopyResult]:
@@ -99,7 +104,8 @@ def seed_scores(m: Measurement) -> tuple[float, ...]:
     return tuple(s for s in scores if s is not None)
 
 
-def _row(record: CampaignRecord, c: CandidateRecord, ranked: Ranked) -> Row:
+def _row(record: CampaignRecord, c: CandidateRecord, ranked: Ranked, target: float | None) -> Row:
+    maximize = bool(record.task["maximize"])
     values: dict[str, Any] = {
         "rank": ranked.ranks.low if ranked.ranks else ranked.place,
         "rank_low": ranked.ranks.low if ranked.ranks else None,
@@ -121,14 +127,16 @@ def _row(record: CampaignRecord, c: CandidateRecord, ranked: Ranked) -> Row:
         "parent": c.parent,
         "reason": c.reason or None,
         "failure": _failure(c),
-        "shrinkage": _shrinkage(c, maximize=bool(record.task["maximize"])),
+        "shrinkage": _shrinkage(c, maximize=maximize),
+        "rate_edge": _rate_edge(c),
         "search_score": c.search.score if c.search else None,
         "seconds": c.seconds or None,
         **_analytic(c),
     }
     measured = _measured(c)
     if measured is not None:
-        values |= _measured_values(measured)
+        values |= _measured_values(measured) | _gaps(measured, maximize=maximize)
+        values |= to_target(measured, _chosen(measured), target, maximize=maximize)
         values["fidelity"] = fidelity_text(cast("Fidelity", ranked.entry.fidelity or measured.fidelity))
     return {name: values.get(name) for name in FIELDS}
 
@@ -165,6 +173,29 @@ def _measured_values(m: Measurement) -> dict[str, Any]:
     }
 
 
+def _gaps(m: Measurement, *, maximize: bool) -> dict[str, Any]:
+    """Train, validation and test of one training, and what is lost from each to the next."""
+    test = m.score if m.fidelity.split == "test" else None
+    return {
+        "train_score": m.train_score,
+        "gap_validation": _worse(m.train_score, m.validation_score, maximize=maximize),
+        "gap_test": _worse(m.validation_score, test, maximize=maximize),
+    }
+
+
+def _worse(first: float | None, second: float | None, *, maximize: bool) -> float | None:
+    """By how much the second score is worse than the first."""
+    return None if first is None or second is None else (first - second) * (1 if maximize else -1)
+
+
+def _rate_edge(c: CandidateRecord) -> str | None:
+    """Whether the rate that the search chose is the lowest or the highest of several."""
+    rates = sorted({copy.learning_rate for copy in c.search.copies}) if c.search else []
+    if c.search is None or len(rates) < 2 or c.search.learning_rate not in (rates[0], rates[-1]):
+        return None
+    return "lowest" if c.search.learning_rate == rates[0] else "highest"
+
+
 def device_text(m: Measurement) -> str | None:
     """What a speed belongs to: device, dtype, threads and back end, as far as they are known."""
     e = m.environment
@@ -177,13 +208,22 @@ def fidelity_text(f: Fidelity) -> str:
     """The effort behind a score in words: `test, 3 seeds × 1 rate, 400 steps of 32 (a1b2)`."""
     rates = len(f.learning_rates)
     grid = f"{f.seeds} seed{'s' * (f.seeds != 1)}" + (f" × {rates} learning rates" if rates != 1 else "")
-    return f"{f.split}, {grid}, {f.steps} steps of {f.batch}" + (f" ({f.settings[:4]})" if f.settings else "")
+    return f"{f.split}, {grid}, {_budget_text(f)} of {f.batch}" + (f" ({f.settings[:4]})" if f.settings else "")
+
+
+def _budget_text(f: Fidelity) -> str:
+    match f.budget:
+        case "flops":
+            return f"{f.amount:g} FLOPs a copy in steps"
+        case "seconds":
+            return f"{f.amount:g} s in steps"
+    return f"{f.steps} steps"
 
 
 def _shrinkage(c: CandidateRecord, *, maximize: bool) -> float | None:
-    if c.search is None or c.final is None or c.search.score is None or c.final.score is None:
+    if c.search is None or c.final is None:
         return None
-    return (c.search.score - c.final.score) * (1 if maximize else -1)
+    return _worse(c.search.score, c.final.score, maximize=maximize)
 
 
 def _failure(c: CandidateRecord) -> str | None:

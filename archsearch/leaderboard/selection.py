@@ -12,7 +12,7 @@ from archsearch.leaderboard.where import predicate
 
 __all__ = ["field_names", "select"]
 
-_OF_A_DEVICE = ("tokens_per_second", "seconds")
+_OF_A_DEVICE = ("tokens_per_second", "seconds", "seconds_to_target")
 
 
 def select(

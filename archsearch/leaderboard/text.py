@@ -13,9 +13,23 @@ if TYPE_CHECKING:
 __all__ = ["cell", "columns_of", "interval", "legend", "short_bytes", "short_count", "solved"]
 
 _SIZE = ("body_params", "flops_per_token", "state_bytes", "pareto")
+_GAPS = ("gap_validation", "gap_test")
+_EFFORT = ("rate_edge",)
 _COLUMNS = {
-    "finals": ("rank", "id", "architecture", "score", "search_score", "shrinkage", "seeds", "solved_at", *_SIZE),
-    "search": ("rank", "id", "architecture", "score", "seeds", "solved_at", *_SIZE),
+    "finals": (
+        "rank",
+        "id",
+        "architecture",
+        "score",
+        "search_score",
+        "shrinkage",
+        *_GAPS,
+        "seeds",
+        "solved_at",
+        *_EFFORT,
+        *_SIZE,
+    ),
+    "search": ("rank", "id", "architecture", "score", *_GAPS, "seeds", "solved_at", *_EFFORT, *_SIZE),
     "unfinished": ("id", "status", "architecture", "score", "failure"),
 }
 

@@ -25,8 +25,8 @@ class TrainingSettings:
         batch: examples a step, per copy.
         learning_rates: each is tried with each seed; the best by validation is the candidate's.
         rate_factors: the grid is each rate times each of these, so that a grid can be asked for around a task's rate.
-        extend_rates: where the chosen rate is the smallest or the largest of several, the search trains once more, with a
-            rate beyond it in the grid.
+        extend_rates: where the chosen rate is the smallest or the largest of several, the search trains once more with
+            a rate beyond it in the grid.
         seeds: how many seeds; copies = seeds × learning rates, trained as one model.
         weight_decay, clip: of AdamW; the norm to which gradients are clipped, copy by copy (0: not).
         warmup: the share of the steps over which the rate rises linearly; a cosine then takes it to `final_rate` of
@@ -150,6 +150,8 @@ class Measurement:
         train_score: on the training split, like `validation_score`.
         planned_steps: the steps that the budget bought; `step_flops`: operations of one of them, one copy.
         step_seconds: what a step of all copies took before training, where the budget is seconds.
+        solutions: of a readout that was solved for, one mapping a copy: the `penalty` that validation chose, the `norm`
+            of its weights, the `seconds` of all copies, and more by the way of solving.
     """
 
     fidelity: Fidelity
@@ -177,6 +179,7 @@ class Measurement:
     planned_steps: int = 0
     step_flops: float = 0.0
     step_seconds: float | None = None
+    solutions: tuple[Mapping[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data (NaN and infinity become `None`)."""
@@ -192,6 +195,7 @@ class Measurement:
         values["copies"] = tuple(
             CopyResult(**{**c, "curve": tuple((int(s), a, b) for s, a, b in c["curve"])}) for c in values["copies"]
         )
+        values["solutions"] = tuple(values.get("solutions", ()))
         return Measurement(**values)
 
 
