@@ -37,24 +37,29 @@ def list_tasks(as_json: bool) -> None:
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="task.length=64, ...")
 @as_json
 def show(name: str, sets: tuple[str, ...], as_json: bool) -> None:
-    """Show a task, by name or by file: metric, settings, recommended training, and known scores."""
+    """Show a task, by name or by file: metric, settings, recommended training, and known scores.
+
+    A task on your own data shows its length and chance once it is told where they are: --set task.path=./book.txt
+    """
     from archsearch.cli.ops import setting_data, setting_text
     from archsearch.tasks.registry import make, task_class
-    from archsearch.tasks.settings import settings_of
+    from archsearch.tasks.settings import needed_by, settings_of
 
-    kind = task_class(name)
-    task = make(name, _settings(sets))
-    scale = {"length": task.length, "causal": task.causal, "chance": task.chance, "ceiling": task.ceiling}
+    kind, given = task_class(name), _settings(sets)
+    needed = [] if given else [f"task.{n}" for n in needed_by(kind)]
+    task = None if needed else make(name, given)
+    scale = _scale(task) if task else {"needs": ", ".join(needed)}
+    baselines = dict(task.baselines) if task else {}
     if as_json:
         settings = [setting_data(s) for s in settings_of(kind)]
-        known = {"baselines": dict(task.baselines), "digest": task.digest()}
+        known = {"baselines": baselines, "digest": task.digest() if task else None}
         print_json({**_about(kind), **scale, **known, "settings": settings})
         return
     click.echo(f"{kind.name}: {kind.summary}\n")
     training = ", ".join(f"{k}={v}" for k, v in kind.training.items())
     better = "higher" if kind.maximize else "lower"
-    print_pairs([("metric", f"{kind.metric}, {better} is better"), ("paper", kind.paper), *scale.items()])
-    print_pairs([("training", training), *((name, f"{score:.4f}") for name, score in task.baselines.items())])
+    print_pairs([("metric", f"{(task or kind).metric}, {better} is better"), ("paper", kind.paper), *scale.items()])
+    print_pairs([("training", training), *((name, f"{score:.4f}") for name, score in baselines.items())])
     if settings_of(kind):
         click.echo("\nSettings (--set task.NAME=VALUE)")
         table([setting_text(s) for s in settings_of(kind)])
@@ -74,6 +79,10 @@ def _settings(sets: tuple[str, ...]) -> dict[str, Any]:
         if not key.startswith("task."):
             raise ConfigError(f"`--set` takes settings of the task here, `task.NAME=VALUE`, but got `{key}`.")
     return {key.removeprefix("task."): value for key, value in given.items()}
+
+
+def _scale(task: Task) -> dict[str, Any]:
+    return {"length": task.length, "causal": task.causal, "chance": task.chance, "ceiling": task.ceiling}
 
 
 def _about(kind: type[Task]) -> dict[str, Any]:

@@ -10,13 +10,19 @@ from typing import Any
 from torch import Tensor
 
 from archsearch.tasks.base import Examples, Task
+from archsearch.tasks.settings import paths_of
 
 __all__ = ["digest_of", "row_hashes"]
 
 
 def digest_of(task: Task, *data: bytes | Tensor) -> str:
-    """Sixteen hex digits over a task's name, its settings and its data, dtypes and shapes included."""
-    h = hashlib.sha256(json.dumps([task.name, task.settings()], sort_keys=True).encode())
+    """Sixteen hex digits over a task's name, its settings and its data, dtypes and shapes included.
+
+    Where a file lies is no part of it.
+    """
+    paths = paths_of(type(task))
+    settings = {key: value for key, value in task.settings().items() if key not in paths}
+    h = hashlib.sha256(json.dumps([task.name, settings], sort_keys=True).encode())
     for piece in data:
         if isinstance(piece, Tensor):
             h.update(f"{piece.dtype}{tuple(piece.shape)}".encode())

@@ -61,9 +61,9 @@ def by_file(documents: Sequence[bytes], seed: int, limit: int | None = None) -> 
     kept = _until(mixed, sizes, limit)
     share = EVALUATED * sum(sizes[g] for g in kept)
     filled: dict[Split, list[int]] = {"test": [], "validation": [], "train": []}
-    room = {"test": share, "validation": share}
+    room: dict[Split, float] = {"test": share, "validation": share}
     for g in kept:
-        split: Split = next((s for s, left in room.items() if sizes[g] <= 1.5 * left), "train")  # type: ignore[arg-type]
+        split = next((s for s, left in room.items() if sizes[g] <= 1.5 * left), "train")
         filled[split].append(g)
         if split in room:
             room[split] -= sizes[g]

@@ -37,7 +37,7 @@ def dirichlet(shape: tuple[int, ...], concentration: float, generator: torch.Gen
     Gamma variates from sums of logarithms cannot underflow: log Gamma(a) = log Gamma(a + 1) + log(U) / a.
     """
     a = torch.full(shape, concentration + 1.0, dtype=torch.float64)
-    logs = torch._standard_gamma(a, generator=generator).log()  # type: ignore[attr-defined]
+    logs = torch._standard_gamma(a, generator=generator).log()
     uniform = torch.rand(shape, dtype=torch.float64, generator=generator).clamp(min=1e-300)
     return (logs + uniform.log() / concentration).softmax(-1)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from archsearch.errors import ConfigError, RuleError, UnknownNameError
 from archsearch.graph.opspec import Setting
 
-__all__ = ["complete", "setting", "settings_of"]
+__all__ = ["complete", "needed_by", "paths_of", "setting", "settings_of", "with_absolute_paths"]
 
 KINDS: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 
@@ -21,14 +22,36 @@ def setting(
     high: float | None = None,
     options: tuple[str, ...] = (),
     help: str = "",
+    needed: bool = False,
+    path: bool = False,
 ) -> Any:
     """A field of a task that a person may set: `length: int = setting(128, low=2, help="tokens of one example")`.
 
     Args:
         low, high: inclusive bounds of a number.
         options: the names that a string may be.
+        needed: it has to be given; the default is the empty text.
+        path: it is the path of a person's file or folder; made absolute, so that it is found from anywhere, and no part
+            of the digest, which goes by what is in the file.
     """
-    return dataclasses.field(default=default, metadata={"low": low, "high": high, "options": options, "help": help})
+    about = {"low": low, "high": high, "options": options, "help": help, "needed": needed, "path": path}
+    return dataclasses.field(default=default, metadata=about)
+
+
+def needed_by(task: type) -> tuple[str, ...]:
+    """The settings that have to be given."""
+    return tuple(f.name for f in dataclasses.fields(task) if f.metadata.get("needed"))
+
+
+def paths_of(task: type) -> tuple[str, ...]:
+    """The settings that are paths."""
+    return tuple(f.name for f in dataclasses.fields(task) if f.metadata.get("path"))
+
+
+def with_absolute_paths(task: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same settings, paths of files and folders as they are found from anywhere."""
+    known = paths_of(task)
+    return {k: _absolute(v) if k in known and isinstance(v, str) and v else v for k, v in values.items()}
 
 
 def settings_of(task: type) -> tuple[Setting, ...]:
@@ -45,17 +68,28 @@ def complete(task: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         UnknownNameError: a setting that the task does not have, with the nearest names.
-        ConfigError: a value of the wrong kind or out of range.
+        ConfigError: a value of the wrong kind or out of range, or one that is needed and not given.
     """
     name = getattr(task, "name", "") or task.__name__
     known = {s.name: s for s in settings_of(task)}
     for key in values:
         if key not in known:
             raise UnknownNameError(f"setting of task `{name}`", key, known)
+    for key in needed_by(task):
+        if values.get(key, "") == "":
+            raise ConfigError(
+                f"Task `{name}` needs the setting `{key}`, {known[key].help}: --set task.{key}=..., or under "
+                "`task_settings` in a campaign."
+            )
     try:
-        return {key: s.check(values[key]) if key in values else s.default for key, s in known.items()}
+        found = {key: s.check(values[key]) if key in values else s.default for key, s in known.items()}
     except RuleError as error:
         raise ConfigError(f"Task `{name}`: {error}") from None
+    return with_absolute_paths(task, found)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
 
 
 def _setting(task: type, field: dataclasses.Field[Any]) -> Setting:

@@ -57,8 +57,8 @@ class BytesTask(Task):
     @property
     def chance(self) -> float:
         """Bits a byte of the validation text under the frequencies of the bytes in the training text."""
-        texts = self.texts()
-        return unigram_bits(*(torch.from_numpy(_array(texts[s]).astype(np.int64)) for s in ORDER[:2]), 256)
+        train, validation = (torch.from_numpy(_array(self.texts()[s]).astype(np.int64)) for s in ORDER[:2])
+        return unigram_bits(train, validation, 256)
 
     @property
     def ceiling(self) -> None:
@@ -122,10 +122,13 @@ def _hashes(text: bytes, length: int) -> NDArray[np.uint64]:
     codes = np.random.Generator(np.random.PCG64(0)).integers(2**64, size=256, dtype=np.uint64)
     n = len(text)
     powers = _powers(FACTOR, n)
-    sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(codes[_array(text)] * powers, dtype=np.uint64)])
-    windows = sums[length:] - sums[:-length]
+    sums: NDArray[np.uint64] = np.concatenate(
+        [np.zeros(1, dtype=np.uint64), np.cumsum(codes[_array(text)] * powers, dtype=np.uint64)]
+    )
+    windows: NDArray[np.uint64] = sums[length:] - sums[:-length]
     windows *= _powers(pow(FACTOR, -1, 2**64), n)[: len(windows)]
-    return windows * np.uint64(FACTOR)  # the highest bits, which mark, are to depend on all others
+    windows *= np.uint64(FACTOR)  # the highest bits, which mark, are to depend on all others
+    return windows
 
 
 def _powers(base: int, count: int) -> NDArray[np.uint64]:

@@ -1,0 +1,89 @@
+"""Predict a column of a person's own table from the others.
+
+archsearch run hybrid --task table --set task.path=./houses.csv --set task.target=price
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+
+from archsearch.tasks.files import Stamp, existing, extra, problem, stamps
+from archsearch.tasks.hub import is_saved, saved_frame
+from archsearch.tasks.rows import KINDS, Rows, RowsTask
+from archsearch.tasks.settings import setting
+from archsearch.tasks.tables import LAYOUTS, Reading, rows_of
+
+__all__ = ["Table"]
+
+PARQUET = (".parquet", ".pq")
+
+
+@dataclass(frozen=True)
+class Table(RowsTask):
+    """Predict a column of a table of one's own."""
+
+    name: ClassVar[str] = "table"
+    summary: ClassVar[str] = "Predict one column of a table of your own (CSV or Parquet) from the others."
+
+    path: str = setting("", needed=True, path=True, help="a CSV or Parquet file")
+    target: str = setting("", needed=True, help="the column to predict")
+    kind: str = setting("auto", options=KINDS, help="auto: classes are words, or whole numbers of at most 20 kinds")
+    layout: str = setting("columns", options=LAYOUTS, help="a step for each value, or one step for the whole row")
+    ignore: str = setting("", help="columns to leave out, with commas between them")
+    missing: str = setting("error", options=("error", "fill"), help="what to do about empty values")
+    categories: int = setting(16, low=1, high=1024, help="names kept of each column of names; the others are one")
+    separator: str = setting("", help="between the values of a line; by the suffix: a comma, or a tab in .tsv")
+    part: str = setting("", help="which part of a data set saved by Hugging Face's `datasets`, such as train")
+    seed: int = setting(0, low=0, help="of the split: three fifths to train on, one fifth each to validate and test")
+
+    def __post_init__(self) -> None:
+        found = existing(self.name, self.path, "a CSV or Parquet file")
+        if not is_saved(found):
+            existing(self.name, self.path, "a CSV or Parquet file", folder=False)
+
+    def rows(self) -> Rows:
+        """The columns encoded by what the training rows say."""
+        ignore = tuple(name for part in self.ignore.split(",") if (name := part.strip()))
+        reading = Reading(self.target, self.kind, self.layout, self.missing, self.categories, ignore, self.seed)
+        return _rows(self.path, stamps(self.name, Path(self.path)), self.separator, self.part, reading)
+
+
+@lru_cache(maxsize=4)
+def _rows(place: str, files: tuple[Stamp, ...], separator: str, part: str, reading: Reading) -> Rows:
+    path = Path(place)
+    if is_saved(path):
+        return rows_of(Table.name, saved_frame(Table.name, path, part), reading)
+    return rows_of(Table.name, _parquet(path) if path.suffix in PARQUET else _csv(path, separator), reading)
+
+
+def _csv(path: Path, separator: str) -> pd.DataFrame:
+    between = separator or ("\t" if path.suffix == ".tsv" else ",")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(path, sep=between, index_col=False)
+    except UnicodeDecodeError:
+        raise problem(Table.name, "a CSV file must be text in UTF-8", f"{path}, which is not") from None
+    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise problem(Table.name, "all lines of a CSV file must have as many values", f"{path}: {said}") from None
+    first = str(frame.columns[0])
+    if frame.shape[1] == 1 and any(c in first for c in ";\t|"):
+        hint = "Say what stands between the values: --set task.separator=';'"
+        raise problem(Table.name, "a table must have several columns", f"one, `{first}`", hint)
+    return frame
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    extra(Table.name, "pyarrow", "parquet")
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
+        said = " ".join(str(error).split())
+        raise problem(Table.name, "the file must be Parquet as its suffix says", f"{path}: {said}") from None
