@@ -198,6 +198,8 @@ def value_text(value: Any) -> str:
         import yaml
 
         return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=math.inf).strip()
+    if value is None:
+        return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

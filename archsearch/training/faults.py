@@ -31,7 +31,12 @@ def blamed_on_candidate(doing: str) -> Iterator[None]:
         raise
     except Exception as error:  # a written op may raise anything
         reason = "out_of_memory" if _is_memory(error) else "error"
-        raise CandidateError(reason, f"{doing}: {type(error).__name__}: {error}") from error
+        raise CandidateError(reason, f"{doing}: {type(error).__name__}: {_text(error)}") from error
+
+
+def _text(error: Exception) -> str:
+    """What an error says, without the frames of C++ that torch may put behind it."""
+    return str(error).split("\nException raised from ", 1)[0]
 
 
 def _is_memory(error: Exception) -> bool:

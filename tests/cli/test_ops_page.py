@@ -74,6 +74,12 @@ def test_show_of_a_block_has_its_weights_by_node(call):
     assert data["params"] == sum(_size(w["shape"]) for node in data["nodes"] for w in node["weights"])
 
 
+def test_defaults_are_what_a_space_may_say(call):
+    shown = call("ops", "show", "hopfield").stdout
+    assert "default null" in shown
+    assert "None" not in shown
+
+
 def _size(shape):
     size = 1
     for n in shape:
