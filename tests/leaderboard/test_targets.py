@@ -56,10 +56,10 @@ def with_rates(make, rates, chosen):
     return replace(make.candidate(1), status="done", search=search)
 
 
-@pytest.mark.parametrize(
-    ("rates", "chosen", "edge"),
-    [((1e-3,), 1e-3, None), ((1e-3, 1e-2), 1e-2, "highest"), ((1e-3, 1e-2, 1e-1), 1e-2, None), ((1e-3, 1e-2), 1e-3, "lowest")],
-)  # fmt: skip
+EDGES = [((1e-3,), 1e-3, None), ((1e-3, 1e-2), 1e-2, "highest"), ((1e-3, 1e-2, 1e-1), 1e-2, None)]
+
+
+@pytest.mark.parametrize(("rates", "chosen", "edge"), [*EDGES, ((1e-3, 1e-2), 1e-3, "lowest")])
 def test_a_rate_at_the_edge_of_several_is_marked(make, rates, chosen, edge):
     record = make.campaign(with_rates(make, rates, chosen))
     assert row(record)["rate_edge"] == edge
