@@ -63,9 +63,14 @@ def _in_names(layer: Mapping[str, Any], space: SearchSpace, place: Place) -> Ite
 
 
 def _check_task(name: str, given: Mapping[str, Any], space: SearchSpace) -> None:
-    from archsearch.tasks.registry import make
+    from archsearch.tasks.registry import make, task_class
+    from archsearch.tasks.settings import check_given, needed_by
 
-    make(name, given)
+    kind = task_class(name)
+    if all(given.get(n) for n in needed_by(kind)):
+        make(name, given)
+    else:  # a flag may still say where the data is
+        check_given(kind, given)
 
 
 def _check_agent(name: str, given: Mapping[str, Any], space: SearchSpace) -> None:

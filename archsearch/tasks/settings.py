@@ -10,7 +10,7 @@ from typing import Any
 from archsearch.errors import ConfigError, RuleError, UnknownNameError
 from archsearch.graph.opspec import Setting
 
-__all__ = ["complete", "needed_by", "paths_of", "setting", "settings_of", "with_absolute_paths"]
+__all__ = ["check_given", "complete", "needed_by", "paths_of", "setting", "settings_of", "with_absolute_paths"]
 
 KINDS: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 
@@ -70,22 +70,36 @@ def complete(task: type, values: Mapping[str, Any]) -> dict[str, Any]:
         UnknownNameError: a setting that the task does not have, with the nearest names.
         ConfigError: a value of the wrong kind or out of range, or one that is needed and not given.
     """
-    name = getattr(task, "name", "") or task.__name__
+    known = {s.name: s for s in settings_of(task)}
+    given = check_given(task, values)
+    for key in needed_by(task):
+        if not given.get(key):
+            raise ConfigError(
+                f"Task `{_name(task)}` needs the setting `{key}`, {known[key].help}: --set task.{key}=..., or under "
+                "`task_settings` in a campaign."
+            )
+    return {key: given.get(key, s.default) for key, s in known.items()}
+
+
+def check_given(task: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Some settings of a task class, checked, with absolute paths.
+
+    Raises:
+        UnknownNameError: a setting that the task does not have, with the nearest names.
+        ConfigError: a value of the wrong kind or out of range.
+    """
     known = {s.name: s for s in settings_of(task)}
     for key in values:
         if key not in known:
-            raise UnknownNameError(f"setting of task `{name}`", key, known)
-    for key in needed_by(task):
-        if values.get(key, "") == "":
-            raise ConfigError(
-                f"Task `{name}` needs the setting `{key}`, {known[key].help}: --set task.{key}=..., or under "
-                "`task_settings` in a campaign."
-            )
+            raise UnknownNameError(f"setting of task `{_name(task)}`", key, known)
     try:
-        found = {key: s.check(values[key]) if key in values else s.default for key, s in known.items()}
+        return with_absolute_paths(task, {key: known[key].check(value) for key, value in values.items()})
     except RuleError as error:
-        raise ConfigError(f"Task `{name}`: {error}") from None
-    return with_absolute_paths(task, found)
+        raise ConfigError(f"Task `{_name(task)}`: {error}") from None
+
+
+def _name(task: type) -> str:
+    return getattr(task, "name", "") or task.__name__
 
 
 def _absolute(path: str) -> str:

@@ -100,7 +100,7 @@ def _encoded(column: pd.Series[Any], train: Tensor, categories: int) -> Tensor:
         return scaled.nan_to_num(nan=0.0).float().unsqueeze(1)
     names = column.astype("string").fillna("")
     common = sorted(names.iloc[train.numpy()].value_counts().index[:categories])
-    codes = torch.from_numpy(pd.Categorical(names, categories=common).codes.astype(np.int64))
+    codes = torch.from_numpy(pd.Index(common).get_indexer_for(names).astype(np.int64))
     others = bool((codes < 0).any())
     return torch.nn.functional.one_hot(torch.where(codes < 0, len(common), codes), len(common) + others).float()
 

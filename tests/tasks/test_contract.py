@@ -14,6 +14,7 @@ from archsearch.tasks.base import Split, Task
 from archsearch.tasks.digests import row_hashes
 from archsearch.tasks.registry import make, names, task_class
 from archsearch.training.measurement import TrainingSettings
+from tests.tasks.own_data import given, needs
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 DRAWN = {"examples_train": 1000, "examples_validation": 500, "examples_test": 500, "seed": 1}
@@ -48,6 +49,37 @@ CHANGED: dict[str, dict[str, Any]] = {
     | {"solved_at": 0.9, "label_noise": 0.1, "words": 8, "senses": 2, "passages": 2}
     | {"clues": 1, "noise_words": 2, "distance": 1, "variety": 4},
     "byte_language_model": {"length": 64},
+    "source_language_model": {"length": 64, "megabytes": 2, "tests": True, "seed": 1},
+    "text": {"path": "", "length": 64, "files": "*.txt", "split": "parts", "part": "a", "column": "b", "seed": 1},
+    "generated_language": {
+        **DRAWN,
+        "kind": "markov",
+        "vocabulary": 16,
+        "length": 64,
+        "states": 4,
+        "memory": 2.0,
+        "order": 1,
+        "depth": 3,
+        "branching": 0.5,
+        "word_order": "free",
+        "concentration": 0.5,
+        "language_seed": 1,
+    },
+    "tabular": {"dataset": "wine", "layout": "row", "seed": 1},
+    "table": {
+        "path": "",
+        "target": "price",
+        "kind": "classification",
+        "layout": "row",
+        "ignore": "age",
+        "part": "a",
+        "missing": "fill",
+        "categories": 2,
+        "separator": ",",
+        "seed": 1,
+    },
+    "arrays": {"path": "", "kind": "regression", "tokens": True, "scale": False, "seed": 1},
+    "images": {"path": "", "size": 16, "patch": 8, "colour": True, "seed": 1},
     "digits": {"patch": 4, "seed": 1},
 }
 ROOM: dict[str, dict[str, Any]] = {
@@ -74,7 +106,13 @@ SHARP: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(params=names())
 def task(request: pytest.FixtureRequest) -> Task:
-    return make(request.param, {})
+    needs(request.param)
+    return made(request.param)
+
+
+def made(name: str, **changes: Any) -> Task:
+    """The task with the settings that a test of it needs, some of them changed."""
+    return make(name, {**given(name), **changes})
 
 
 def test_is_a_frozen_dataclass_with_words_for_people(task: Task) -> None:
@@ -119,15 +157,17 @@ def test_the_splits_share_no_example(task: Task) -> None:
 def test_every_setting_changes_the_digest(task: Task) -> None:
     changed = CHANGED[task.name]
     assert set(changed) == set(task.settings()), "each setting needs a value to change to here"
-    digests = [make(task.name, {key: value}).digest() for key, value in changed.items()] + [task.digest()]
+    if "path" in changed:
+        changed = {**changed, "path": given(task.name, other=True)["path"]}
+    digests = [made(task.name, **{key: value}).digest() for key, value in changed.items()] + [task.digest()]
     assert len(set(digests)) == len(digests)
     assert all(len(d) == 16 and int(d, 16) >= 0 for d in digests)
-    assert make(task.name, {}).digest() == task.digest()
+    assert made(task.name).digest() == task.digest()
 
 
 def test_chance_is_what_the_frequencies_of_the_targets_give(task: Task) -> None:
     """The judge itself scores a candidate that always answers with the log frequencies of the training targets."""
-    task = make(task.name, SHARP.get(task.name, {}))
+    task = made(task.name, **SHARP.get(task.name, {}))
     train, validation = task.examples("train"), task.examples("validation")
     counted = train.targets if train.mask is None else train.targets[train.mask]
     if task.output.loss == "squared_error":
