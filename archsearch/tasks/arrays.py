@@ -111,7 +111,7 @@ def _pair(loaded: Loaded, *names: str) -> tuple[NDArray[Any], NDArray[Any]]:
         if name not in loaded:
             near = nearest(name.lower(), [n.lower() for n in loaded])
             got = ", ".join(f"`{n}`" for n in loaded) or "none"
-            hint = f"Did you mean {near[0]} to be it?" if near else ""
+            hint = f"Did you mean `{near[0]}`? Call it `{name}`." if near else ""
             raise problem(Arrays.name, f"there must be an array `{name}`", got, hint)
     x, y = (loaded[name] for name in names)
     if x.ndim not in (2, 3) or 0 in x.shape:

@@ -137,8 +137,10 @@ def answers(task: str, name: str, column: pd.Series[Any], kind: str) -> Answers:
         kind: one of `KINDS`; `auto` takes words, and whole numbers of few kinds, for classes.
 
     Raises:
-        ConfigError: empty values, one class only, classes that are numbers with a fraction, words for a regression.
+        ConfigError: too few rows, empty values, one class only, classes that are numbers with a fraction, words for a regression.
     """
+    if len(column) < FEW:
+        raise problem(task, f"there must be at least {FEW} different rows to split", f"{len(column)}")
     if column.isna().any():
         raise problem(task, f"each row must have a value of `{name}`", f"none in row {_first(column.isna())}")
     numbers = _numbers(column)
@@ -160,7 +162,7 @@ def answers(task: str, name: str, column: pd.Series[Any], kind: str) -> Answers:
         raise problem(task, f"classes in `{name}` must be whole numbers or words", got, hint)
     codes, classes = pd.factorize(column, sort=True)
     if len(classes) < 2:
-        raise problem(task, f"`{name}` must have at least two classes", f"only {classes[0]!r}")
+        raise problem(task, f"`{name}` must have at least two classes", f"only `{classes[0]}`")
     return Answers(torch.from_numpy(codes.astype(np.int64)), tuple(map(str, classes)))
 
 
