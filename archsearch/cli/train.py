@@ -38,7 +38,7 @@ def train(
     from archsearch.api import SearchSpace
     from archsearch.graph.decoding import decoding
     from archsearch.graph.line import one_line
-    from archsearch.tasks.registry import task_class
+    from archsearch.tasks.registry import make
     from archsearch.training import trainer
 
     space = SearchSpace.read(architecture)
@@ -56,7 +56,7 @@ def train(
         about = {"architecture": one_line(graph), "decoding": {**asdict(keeps), "constant": keeps.is_constant}}
         print_json({**about, "graph": graph.to_dict(), **measured.to_dict()})
     else:
-        _print(measured, keeps, task_class(config.task).metric)
+        _print(measured, keeps, make(config.task, config.task_settings).metric)
 
 
 def _config(
@@ -128,6 +128,7 @@ def _print(m: Measurement, keeps: Decoding, metric: str) -> None:
         ("learning rate", m.learning_rate),
         ("steps", m.steps),
         ("seconds", f"{m.seconds:.1f}, of them {m.train_seconds:.1f} of training"),
+        *_solved_for(m),
         ("tokens a second", short_count(m.tokens_per_second)),
         ("peak memory", short_bytes(m.peak_memory_bytes)),
         ("parameters", f"{m.params:,}, of them {m.body_params:,} in the graph"),
@@ -142,6 +143,15 @@ def _print(m: Measurement, keeps: Decoding, metric: str) -> None:
     click.echo()
     rows = [(str(c.seed), f"{c.learning_rate:g}", c.status, *_numbers(c.score, c.loss)) for c in m.copies]
     table(rows, head=("seed", "rate", "status", "score", "loss"))
+
+
+def _solved_for(m: Measurement) -> list[tuple[str, Any]]:
+    """How the readouts were found, if they were solved for."""
+    if not m.solutions:
+        return []
+    penalties = ", ".join(f"{s['penalty']:.3g}" for s in m.solutions)
+    norms = ", ".join(f"{s['norm']:.3g}" for s in m.solutions)
+    return [("readout", m.solutions[0]["fit"]), ("penalties", penalties), ("norms", norms)]
 
 
 def _numbers(*values: float | None) -> list[str]:

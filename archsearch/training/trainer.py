@@ -28,6 +28,7 @@ from archsearch.build.model import Model, build
 from archsearch.errors import CandidateError
 from archsearch.graph import analysis
 from archsearch.graph.architecture import Architecture
+from archsearch.graph.fits import GRADIENT
 from archsearch.kernels import backends
 from archsearch.ops.base import Context, Op
 from archsearch.ops.own import from_sources
@@ -39,6 +40,7 @@ from archsearch.training import devices, results
 from archsearch.training.batches import IndexStream
 from archsearch.training.budget import seconds_of_a_step, step_flops, steps_for
 from archsearch.training.faults import blamed_on_candidate
+from archsearch.training.fitting import fit_readout
 from archsearch.training.frequencies import answer_by_frequency
 from archsearch.training.judge import Judge
 from archsearch.training.loss import TrainingData
@@ -103,6 +105,9 @@ class Trainer:
         many = self.settings.seeds
         if self.settings.fit == "frequencies":
             rates, many = rates[:1], 1  # every other copy would say the same
+        elif self._solves:
+            rates = (0.0,)  # no step is done, at whatever rate
+        self.solutions: list[dict[str, Any]] = []
         seeds = range(self.job.seed_base, self.job.seed_base + many)
         self.rates = tuple(rates)
         self.copies = [CopyRecord(seed, rate) for seed in seeds for rate in rates]
@@ -114,7 +119,7 @@ class Trainer:
         self.optimizer = self._optimizer()
         length = self.task.length_in("train")
         self.step_flops = step_flops(self.model, self._facts().flops_per_token, self.settings.batch, length)
-        if self.job.steps is None:
+        if self.job.steps is None and not self._solves:
             self.steps, self.step_seconds = steps_for(self.settings, self.step_flops, self._measured_step)
             self.optimizer = self._optimizer()
         self.rungs = rungs(self.steps, self.settings.reports)
@@ -144,13 +149,16 @@ class Trainer:
             began = time.perf_counter()
             if self.settings.fit == "frequencies":
                 answer_by_frequency(self.model, self.judge.train, self.task.output)
+            elif self._solves:
+                self._solve()
             else:
                 self._train_to(next(rung for rung in self.rungs if rung > self.step))
             devices.synchronize(self.device)
             self.train_seconds += time.perf_counter() - began
             self._note_dead()
             self._note_scores(self.judge.validate(self._answer))
-        self.finished = self.solved or self.step >= self.steps or self.settings.fit == "frequencies"
+        at_once = self._solves or self.settings.fit == "frequencies"
+        self.finished = self.solved or self.step >= self.steps or at_once
         report = self._report()
         if self.finished and (rate := self._one_more_rate()) is not None:
             with blamed_on_candidate("building the model"):
@@ -186,6 +194,17 @@ class Trainer:
                 losses.sum().backward()
                 self.optimizer.step(losses.detach(), self.step)
                 self.step += 1
+
+    def _solve(self) -> None:
+        """Sets the readout as the architecture asks for, the body left as it was drawn."""
+        self.model.eval()
+        with self.precision, backends.use(self.settings.backend):
+            batch = self.settings.evaluation_batch
+            self.solutions = fit_readout(self.model, self.task, self.judge.train, self.judge.validate, batch=batch)
+
+    @property
+    def _solves(self) -> bool:
+        return self.architecture.fit != GRADIENT and self.settings.fit == GRADIENT
 
     def _note_dead(self) -> None:
         for record, died in zip(self.copies, self.optimizer.died.tolist(), strict=True):
@@ -247,7 +266,7 @@ class Trainer:
             learning_rate=rate,
             copies=tuple(r.result(ended_early=self.solved) for r in self.copies),
             steps=self.step,
-            examples=self.step * self.settings.batch,
+            examples=len(self.data) if self.solutions else self.step * self.settings.batch,
             seconds=self._seconds(),
             train_seconds=self.train_seconds,
             tokens_per_second=tokens / self.train_seconds if self.train_seconds else 0.0,
@@ -263,6 +282,7 @@ class Trainer:
             planned_steps=self.steps,
             step_flops=self.step_flops,
             step_seconds=self.step_seconds,
+            solutions=tuple(self.solutions),
         )
 
     def save_weights(self, path: Path | str) -> None:
@@ -318,6 +338,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generators": [g.get_state() for g in self.model.generators],
+            "solutions": self.solutions,
         }
         return copy.deepcopy(state)
 
@@ -338,6 +359,7 @@ class Trainer:
         self.train_seconds, self._saved = state["train_seconds"], state["saved"]
         self.copies = [CopyRecord(**{**record, "curve": list(record["curve"])}) for record in state["copies"]]
         self.model.load_state_dict(state["model"])
+        self.solutions = state.get("solutions", [])
         self.optimizer.load_state_dict(state["optimizer"])
         for generator, bits in zip(self.model.generators, state["generators"], strict=True):
             generator.set_state(bits.cpu())
