@@ -63,7 +63,8 @@ def by_file(documents: Sequence[bytes], seed: int, limit: int | None = None) -> 
     filled: dict[Split, list[int]] = {"test": [], "validation": [], "train": []}
     room: dict[Split, float] = {"test": share, "validation": share}
     for g in kept:
-        split = next((s for s, left in room.items() if sizes[g] <= 1.5 * left), "train")
+        roomy: list[Split] = [s for s, left in room.items() if sizes[g] <= 1.5 * left]
+        split = roomy[0] if roomy else "train"
         filled[split].append(g)
         if split in room:
             room[split] -= sizes[g]

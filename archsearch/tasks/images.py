@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -58,17 +58,17 @@ def _rows(path: str, files: tuple[Stamp, ...], size: int, patch: int, colour: bo
     if loose:
         rule = "images must lie in folders named by their class"
         raise problem(Images.name, rule, f"`{loose}` in {path} itself")
+    image = extra(Images.name, "PIL.Image", "images")
     asked = answers(Images.name, "the folders", pd.Series([p[0] for p in parts]).astype(object), "classification")
-    pixels = torch.from_numpy(np.stack([_pixels(file, size, colour) for file, _, _ in files]))
+    pixels = torch.from_numpy(np.stack([_pixels(image, file, size, colour) for file, _, _ in files]))
     inputs = patches(pixels, patch).float() / 127.5 - 1.0
     rows = splits_of(Images.name, row_numbers(inputs), asked, seed)
     targets = targets_of(asked, rows)
     return Rows({s: Examples(inputs[some], targets[s]) for s, some in rows.items()}, len(asked.classes))
 
 
-def _pixels(file: str, size: int, colour: bool) -> NDArray[np.uint8]:
+def _pixels(image: Any, file: str, size: int, colour: bool) -> NDArray[np.uint8]:
     """`(size, size, channels)`."""
-    image = extra(Images.name, "PIL.Image", "images")
     try:
         with image.open(file) as opened:
             small = opened.convert("RGB" if colour else "L").resize((size, size))

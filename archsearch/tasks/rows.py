@@ -137,7 +137,7 @@ def answers(task: str, name: str, column: pd.Series[Any], kind: str) -> Answers:
         kind: one of `KINDS`; `auto` takes words, and whole numbers of few kinds, for classes.
 
     Raises:
-        ConfigError: too few rows, empty values, one class only, classes that are numbers with a fraction, words for a regression.
+        ConfigError: too few rows, empty values, one class only, classes with a fraction, words for a regression.
     """
     if len(column) < FEW:
         raise problem(task, f"there must be at least {FEW} different rows to split", f"{len(column)}")
