@@ -39,7 +39,12 @@ class ModularArithmetic(StateTrackingTask):
     paper: ClassVar[str] = "Delétang et al. 2023, Neural Networks and the Chomsky Hierarchy, arXiv:2207.02098"
     metric: ClassVar[str] = "accuracy"
     maximize: ClassVar[bool] = True
-    training: ClassVar[Mapping[str, Any]] = {"steps": 2000, "batch": 64, "learning_rates": (3e-3,)}
+    training: ClassVar[Mapping[str, Any]] = {
+        "steps": 2000,
+        "batch": 64,
+        "learning_rates": (3e-3,),
+        "evaluation_examples": 256,  # as sequences are long, with many answers each
+    }
 
     brackets: bool = setting(False, help="whether operands may be expressions in brackets")
     modulus: int = setting(5, low=2, high=100, help="m; digits and values go from 0 to m - 1")
@@ -89,18 +94,22 @@ def _bracketed(lengths: Tensor, operators: Tensor, chances: Tensor, deepest: int
         deepest: brackets that may be open.
     """
     depth, wanted = torch.zeros_like(lengths), torch.ones_like(lengths, dtype=torch.bool)
-    rows: list[tuple[Tensor, Tensor]] = []
-    for t, (operator, may_open, may_close) in enumerate(zip(operators, chances < OPEN, chances < CLOSE, strict=True)):
+    left = lengths - torch.arange(len(operators)).unsqueeze(1)
+    rows: list[tuple[Tensor, Tensor, Tensor]] = []
+    for n, may_open, may_close in zip(
+        left.unbind(), (chances < OPEN).unbind(), (chances < CLOSE).unbind(), strict=True
+    ):
         # An operand needs one symbol, and one more for every open bracket; a bracket more takes two besides.
-        spare = lengths - t - depth
-        opens = wanted & may_open & (spare >= 3) & (depth < deepest)
-        closes = ~wanted & (depth > 0) & (may_close | (spare == 0))
-        sign = torch.where(opens, LEFT, torch.where(closes, RIGHT, torch.where(wanted, DIGIT, operator)))
-        depth = depth + opens.long() - closes.long()
-        wanted = ~(closes | (wanted & ~opens))
-        rows.append((sign, depth))
-    signs, depths = (torch.stack(r) for r in zip(*rows, strict=True))
-    return signs, depths
+        spare = n - depth
+        opens = may_open & (spare >= 3) & (depth < deepest)
+        closes = (may_close | (spare == 0)) & (depth > 0)
+        bracket = torch.where(wanted, opens, closes)
+        depth = torch.where(wanted, 1, -1).mul_(bracket).add_(depth)
+        rows.append((wanted, bracket, depth))
+        wanted = wanted == bracket
+    operand, bracket, depths = (torch.stack(r) for r in zip(*rows, strict=True))
+    plain = torch.where(operand, DIGIT, operators)
+    return torch.where(bracket, torch.where(operand, LEFT, RIGHT), plain), depths
 
 
 def _values(signs: Tensor, digits: Tensor, depths: Tensor, modulus: int) -> Tensor:
@@ -110,23 +119,23 @@ def _values(signs: Tensor, digits: Tensor, depths: Tensor, modulus: int) -> Tens
     that × binds before both. A bracket lays the two aside, level by level, until its other half.
     """
     left, right = signs == LEFT, signs == RIGHT
-    ends = (signs == PLUS) | (signs == MINUS)
-    begun = ends.long() - 2 * (signs == MINUS)
-    factor = torch.where(signs == DIGIT, digits, 1).masked_fill_(ends, 0)
+    ends = ((signs == PLUS) | (signs == MINUS)).long()
+    begun = ends - 2 * (signs == MINUS)
+    factor = torch.where(signs == DIGIT, digits, 1).masked_fill_(ends.bool(), 0)
     aside = torch.zeros(int(depths.max()) + 2, 2, signs.shape[1], dtype=torch.int64)
     # What no bracket lays aside goes to the last place, which nobody reads.
     place = torch.where(left, depths - 1, len(aside) - 1)[:, None, None].expand(-1, -1, 2, -1)
     level = depths[:, None, None].expand(-1, -1, 2, -1)
-    both = torch.tensor([[0], [1]]).expand(2, signs.shape[1])
-    empty, brackets, values = both, len(aside) > 2, []
-    for t in range(len(signs)):
-        total, product = both
-        if brackets:
-            aside.scatter_(0, place[t], both.unsqueeze(0))
-            outer = aside.gather(0, level[t]).squeeze(0)
-            outer = torch.stack([outer[0], outer[1] * (total + product)])
-        both = torch.stack([total + product * ends[t], torch.addcmul(begun[t], product, factor[t]) % modulus])
-        if brackets:
-            both = torch.where(left[t], empty, torch.where(right[t], outer % modulus, both))
+    empty = torch.tensor([[0], [1]]).expand(2, signs.shape[1])
+    both, values = empty, []
+    steps = zip(*(x.unbind() for x in (ends, begun, factor, left, right, place, level)), strict=True)
+    for end, new, by, opens, closes, put, back in steps:
+        total, product = before = both
+        both = torch.stack([torch.addcmul(total, product, end), torch.addcmul(new, product, by).remainder_(modulus)])
+        if len(aside) > 2:
+            aside.scatter_(0, put, before.unsqueeze(0))
+            outer = aside.gather(0, back).squeeze(0)
+            outer[1] *= before.sum(0)
+            both = torch.where(opens, empty, torch.where(closes, outer.remainder_(modulus), both))
         values.append(both.sum(0))
-    return torch.stack(values) % modulus
+    return torch.stack(values).remainder_(modulus)

@@ -27,7 +27,12 @@ class Parity(StateTrackingTask):
     paper: ClassVar[str] = "Delétang et al. 2023, Neural Networks and the Chomsky Hierarchy, arXiv:2207.02098"
     metric: ClassVar[str] = "accuracy"
     maximize: ClassVar[bool] = True
-    training: ClassVar[Mapping[str, Any]] = {"steps": 600, "batch": 64, "learning_rates": (3e-3,)}
+    training: ClassVar[Mapping[str, Any]] = {
+        "steps": 600,
+        "batch": 64,
+        "learning_rates": (3e-3,),
+        "evaluation_examples": 256,  # with answers at every step, 27,000 of them beyond the lengths of training
+    }
 
     @property
     def symbols(self) -> int:

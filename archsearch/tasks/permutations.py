@@ -32,7 +32,12 @@ class Permutations(StateTrackingTask):
     paper: ClassVar[str] = "Merrill et al. 2024, The Illusion of State in State-Space Models, arXiv:2404.08819"
     metric: ClassVar[str] = "accuracy"
     maximize: ClassVar[bool] = True
-    training: ClassVar[Mapping[str, Any]] = {"steps": 2000, "batch": 64, "learning_rates": (3e-3,)}
+    training: ClassVar[Mapping[str, Any]] = {
+        "steps": 2000,
+        "batch": 64,
+        "learning_rates": (3e-3,),
+        "evaluation_examples": 256,  # with answers at every step, 27,000 of them beyond the lengths of training
+    }
 
     group: str = setting(
         "s3", options=tuple(ORDERS), help="all permutations of three or five things, or the even ones of five"

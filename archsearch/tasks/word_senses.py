@@ -34,7 +34,7 @@ class WordSenses(TokenTask):
     paper: ClassVar[str] = "Navigli 2009, Word Sense Disambiguation: A Survey, doi:10.1145/1459352.1459355"
     metric: ClassVar[str] = "accuracy"
     maximize: ClassVar[bool] = True
-    training: ClassVar[Mapping[str, Any]] = {"steps": 800, "batch": 32, "learning_rates": (3e-3,)}
+    training: ClassVar[Mapping[str, Any]] = {"steps": 400, "batch": 32, "learning_rates": (3e-3,)}
 
     words: int = setting(16, low=2, high=4096, help="ambiguous words, and as many meanings")
     senses: int = setting(4, low=2, high=4096, help="meanings of one word, one for each topic; at most `words`")

@@ -77,6 +77,18 @@ def test_a_task_shows_its_scale_and_settings(call):
     assert "chance" in call("tasks", "show", "digits").stdout
 
 
+def test_a_task_shows_known_scores_for_its_settings(call):
+    settings = ("--set", "task.dimensions=5", "--set", "task.pairs=20")
+    data = json.loads(call("tasks", "show", "in_context_regression", *settings, "--json").stdout)
+    assert data["baselines"]["zero"] == data["chance"]
+    assert f"one gradient step  {data['baselines']['one gradient step']:.4f}" in (
+        call("tasks", "show", "in_context_regression", *settings).stdout
+    )
+    assert "one gradient step  0.2062" in call("tasks", "show", "in_context_regression").stdout
+    refused = call("tasks", "show", "digits", "--set", "training.steps=3", code=2)
+    assert "`--set` takes settings of the task here" in refused.output
+
+
 def test_an_agent_shows_its_settings(call):
     data = json.loads(call("agents", "show", "random_search", "--json").stdout)
     assert data["path"].endswith("random_search.py")

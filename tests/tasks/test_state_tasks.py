@@ -126,7 +126,7 @@ def test_arithmetic_gives_the_values_that_python_gives(settings: dict[str, Any])
     words = [*map(str, range(modulus)), "+", "-", "*", "(", ")"]
     nested = 0
     for split in ("train", "test"):
-        for tokens, targets, mask in rows(task, task.examples(split)):  # type: ignore[arg-type]
+        for tokens, targets, mask in rows(task, task.examples(split)):
             text = "".join(words[i] for i in tokens)
             assert mask[-1]
             for t in (t for t, counts in enumerate(mask) if counts):
@@ -161,7 +161,7 @@ def test_a_model_for_short_sequences_answers_long_ones(name: str) -> None:
 @pytest.mark.parametrize(("name", "low", "high"), [("lstm", 0.99, 1.0), ("attention", 0.4, 0.6)])
 def test_parity_beyond_the_lengths_of_training_needs_a_recurrence(name: str, low: float, high: float) -> None:
     task = make("parity", {})
-    training = TrainingSettings(**{**task.training, "evaluation_examples": 256, "device": "cpu"})
+    training = TrainingSettings(**{**task.training, "device": "cpu"})
     measured = run(Job(name, mixer(name).to_dict(), "parity", {}, training))
     assert measured.score is not None and low <= measured.score <= high
 
