@@ -9,7 +9,7 @@ from archsearch.cli.definitions import definitions
 from archsearch.cli.ops import by_family, cost_rows, example_text, port_text, setting_text, value_text, weight_text
 from archsearch.cli.sheets import LENGTHS, WIDTH, block_sheet, op_sheet
 
-__all__ = ["page"]
+__all__ = ["markdown_table", "page"]
 
 _HEAD = f"""# Ops and blocks
 
@@ -48,7 +48,7 @@ def _op(name: str) -> Iterator[str]:
     facts = [f"Inputs: {'; '.join(ports)}.", f"{', '.join(flags).capitalize()}." if flags else "", _paper(sheet)]
     yield " ".join(filter(None, facts)) + "\n"
     settings = [setting_text(s) for s in registry()[name].settings]
-    yield from _table(("setting", "is", "means"), [(f"`{s[0].strip()}`", *s[1:]) for s in settings])
+    yield from markdown_table(("setting", "is", "means"), [(f"`{s[0].strip()}`", *s[1:]) for s in settings])
     yield f"For {example_text(sheet)}:\n"
     yield from _figures(sheet["weights"], sheet["costs"])
 
@@ -68,15 +68,16 @@ def _block(name: str) -> Iterator[str]:
 
 def _figures(weights: Iterable[Mapping[str, Any]], costs: Mapping[str, Any]) -> Iterator[str]:
     rows = [weight_text(w) for w in weights]
-    yield from _table(("weight", "shape", "drawn", "trained"), [(f"`{r[0].strip()}`", *r[1:]) for r in rows])
-    yield from _table(("cost", *(f"T = {t:,}" for t in LENGTHS), ""), cost_rows(costs))
+    yield from markdown_table(("weight", "shape", "drawn", "trained"), [(f"`{r[0].strip()}`", *r[1:]) for r in rows])
+    yield from markdown_table(("cost", *(f"T = {t:,}" for t in LENGTHS), ""), cost_rows(costs))
 
 
 def _paper(sheet: Mapping[str, Any]) -> str:
     return f"Paper: {sheet['paper']}." if sheet["paper"] else ""
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table and an empty one; none at all without rows."""
     if not rows:
         return
     yield f"| {' | '.join(head)} |"

@@ -1,7 +1,8 @@
-"""`archsearch tasks list|show`."""
+"""`archsearch tasks list|show|docs`."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +17,7 @@ __all__ = ["tasks"]
 
 @click.group()
 def tasks() -> None:
-    """List the tasks, or show one."""
+    """List the tasks, show one, or print the page of all."""
 
 
 @tasks.command("list")
@@ -60,6 +61,8 @@ def show(name: str, sets: tuple[str, ...], as_json: bool) -> None:
     better = "higher" if kind.maximize else "lower"
     print_pairs([("metric", f"{(task or kind).metric}, {better} is better"), ("paper", kind.paper), *scale.items()])
     print_pairs([("training", training), *((name, f"{score:.4f}") for name, score in baselines.items())])
+    if kind.ladder:
+        print_pairs([("ladder", "; ".join(f"{k} {', '.join(map(str, v))}" for k, v in kind.ladder.items()))])
     if settings_of(kind):
         click.echo("\nSettings (--set task.NAME=VALUE)")
         table([setting_text(s) for s in settings_of(kind)])
@@ -85,7 +88,20 @@ def _scale(task: Task) -> dict[str, Any]:
     return {"length": task.length, "causal": task.causal, "chance": task.chance, "ceiling": task.ceiling}
 
 
+@tasks.command()
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file, instead of stdout.")
+def docs(output: Path | None) -> None:
+    """Print the page of all tasks, docs/tasks.md, as Markdown."""
+    from archsearch.cli.tasks_page import page
+
+    if output is None:
+        click.echo(page(), nl=False)
+    else:
+        output.write_text(page(), encoding="utf-8")
+
+
 def _about(kind: type[Task]) -> dict[str, Any]:
     names = ("name", "summary", "metric", "maximize", "paper")
     training = {k: list(v) if isinstance(v, tuple) else v for k, v in kind.training.items()}
-    return {**{n: getattr(kind, n) for n in names}, "training": training}
+    ladder = {k: list(v) for k, v in kind.ladder.items()}
+    return {**{n: getattr(kind, n) for n in names}, "training": training, "ladder": ladder}
