@@ -107,7 +107,7 @@ def resume(path: Path | str, *, runner: str = TRAINER, progress: bool = True) ->
         if task.digest() != before.task["digest"]:
             raise ConfigError(
                 f"A campaign must go on with the data that it began with, but task `{config.task}` has the digest "
-                f"{task.digest()} here and had {before.task['digest']}; its data or its Python has changed."
+                f"{task.digest()} here and had {before.task['digest']}; {_data(task)} or its Python has changed."
             )
         space = _read(store.path / SPACE)
         agent = agents.make(config.agent, space, config.agent_settings, seed=config.seed, maximize=task.maximize)
@@ -115,6 +115,14 @@ def resume(path: Path | str, *, runner: str = TRAINER, progress: bool = True) ->
         store.append("resume", sync=True, environment=environment.describe())
         _work(config, store, space, task, agent, stand, runner, progress)
     return record.load(store.path)
+
+
+def _data(task: Task) -> str:
+    """What a task reads, in words."""
+    from archsearch.tasks.settings import paths_of
+
+    files = ", ".join(str(task.settings()[name]) for name in paths_of(type(task)))
+    return f"its data, {files}," if files else "its data"
 
 
 def _work(
