@@ -89,9 +89,9 @@ class FuzzyRecall(RecallTask):
         return self.shifted(rows, asked, split, rows != self.vocabulary - 1)
 
     def _places(self, room: int, shortest: int) -> int:
-        """So many pairs are drawn: half more than fit on average, or as many as can fit."""
+        """So many pairs are drawn: a third more than fit on average, or as many as can fit."""
         average = (shortest + self.key_motif + 1 + self.value_motif) / 2
-        return min(room // (shortest + 1) + 1, int(1.5 * room / average) + 2)
+        return min(room // (shortest + 1) + 1, int(4 / 3 * room / average) + 2)
 
 
 def _motifs(
