@@ -5,8 +5,9 @@
 
 Forward and backward, one copy, one thread, least processor time over interleaved runs, 16 sequences of width 64. Two
 loops over `unbind`-ed steps: `loop` finds all that depends on no state before it, as the papers' reference code does;
-`bare` does everything in the loop. Targets, `loop/core` at T = 256 and 1024: selective_scan 3.1 and 6.5, ssd 6.4 and
-12.8, s4d_core 3.0 and 8.8; `mambapy/block` at least 1. Prints one line of JSON a form and length.
+`bare` does everything in the loop. With `--indexed`, `indexed` is the last of them with `x[:, t]`, as one writes it
+first, whose backward pass takes T² time. Targets, `loop/core` at T = 256 and 1024: selective_scan 3.1 and 6.5, ssd 6.4
+and 12.8, s4d_core 3.0 and 8.8; `mambapy/block` at least 1. Prints one line of JSON a form and length.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import importlib.util
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,18 @@ from tests.benchmarks.bench_families_recurrence import block
 from tests.ops.contract import Case
 
 Form = Callable[..., Tensor]
+Steps = Callable[[Tensor], Sequence[Tensor]]
 STATE, HEADS = 16, 4
+
+
+def unbound(x: Tensor) -> Sequence[Tensor]:
+    """The steps of `x`, all at once."""
+    return x.unbind(2)
+
+
+def indexed(x: Tensor) -> Sequence[Tensor]:
+    """The steps of `x`, one by one."""
+    return [x[:, :, t] for t in range(x.shape[2])]
 
 
 def discretised(w: dict[str, Tensor], x: Tensor, dt: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,7 +48,7 @@ def discretised(w: dict[str, Tensor], x: Tensor, dt: Tensor, b: Tensor) -> tuple
     return torch.exp(delta.unsqueeze(-1) * -w["log_a"][0].exp()), (delta * x).unsqueeze(-1) * b.unsqueeze(-2)
 
 
-def selective_loop(w: dict[str, Tensor], x: Tensor, dt: Tensor, b: Tensor, c: Tensor) -> Tensor:
+def selective_loop(w: dict[str, Tensor], x: Tensor, dt: Tensor, b: Tensor, c: Tensor, steps: Steps = unbound) -> Tensor:
     """All decays and inputs first."""
     a, u = discretised(w, x, dt, b)
     h, ys = torch.zeros_like(a[:, :, 0]), []
@@ -46,10 +58,10 @@ def selective_loop(w: dict[str, Tensor], x: Tensor, dt: Tensor, b: Tensor, c: Te
     return torch.stack(ys, 2) + x * w["skip"][0]
 
 
-def selective_bare(w: dict[str, Tensor], *xs: Tensor) -> Tensor:
+def selective_bare(w: dict[str, Tensor], *xs: Tensor, steps: Steps = unbound) -> Tensor:
     """A step of everything after the other."""
     h, ys = xs[0].new_zeros(*xs[0].shape[:2], xs[0].shape[3], STATE), []
-    for x, dt, b, c in zip(*(v.unbind(2) for v in xs), strict=True):
+    for x, dt, b, c in zip(*map(steps, xs), strict=True):
         a, u = discretised(w, x, dt, b)
         h = a * h + u
         ys.append((h @ c.unsqueeze(-1)).squeeze(-1) + x * w["skip"][0])
@@ -65,7 +77,7 @@ def ssd_terms(w: dict[str, Tensor], x: Tensor, dt: Tensor, b: Tensor) -> tuple[T
     ]
 
 
-def ssd_loop(w: dict[str, Tensor], x: Tensor, dt: Tensor, b: Tensor, c: Tensor) -> Tensor:
+def ssd_loop(w: dict[str, Tensor], x: Tensor, dt: Tensor, b: Tensor, c: Tensor, steps: Steps = unbound) -> Tensor:
     """All decays and inputs first."""
     a, u = ssd_terms(w, x, dt, b)
     s, ys = torch.zeros_like(u[:, :, 0]), []
@@ -76,10 +88,10 @@ def ssd_loop(w: dict[str, Tensor], x: Tensor, dt: Tensor, b: Tensor, c: Tensor) 
     return y.flatten(3)
 
 
-def ssd_bare(w: dict[str, Tensor], *xs: Tensor) -> Tensor:
+def ssd_bare(w: dict[str, Tensor], *xs: Tensor, steps: Steps = unbound) -> Tensor:
     """A step of everything after the other."""
     s, ys = torch.zeros(()), []
-    for x, dt, b, c in zip(*(v.unbind(2) for v in xs), strict=True):
+    for x, dt, b, c in zip(*map(steps, xs), strict=True):
         a, u = ssd_terms(w, x, dt, b)
         s = a * s + u
         y = (s @ c[..., None, :, None]).squeeze(-1) + x.unflatten(-1, (HEADS, -1)) * w["skip"][0][:, None]
@@ -87,29 +99,29 @@ def ssd_bare(w: dict[str, Tensor], *xs: Tensor) -> Tensor:
     return torch.stack(ys, 2)
 
 
-def complex_loop(rate: Tensor, dt: Tensor, u: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
+def complex_loop(rate: Tensor, dt: Tensor, u: Tensor, read: Callable[[Tensor], Tensor], steps: Steps) -> Tensor:
     """`h_t = exp(dt rate) h_{t−1} + u_t` over axis 2 of `u`, read step by step."""
     a, h, ys = torch.exp(rate * dt), torch.zeros((), dtype=rate.dtype), []
-    for u_t in u.unbind(2):
+    for u_t in steps(u):
         h = a * h + u_t
         ys.append(read(h))
     return torch.stack(ys, 2)
 
 
-def s4d_loop(w: dict[str, Tensor], x: Tensor) -> Tensor:
+def s4d_loop(w: dict[str, Tensor], x: Tensor, steps: Steps = unbound) -> Tensor:
     """Complex states of every feature."""
     rate, dt = torch.complex(-w["log_rate"][0].exp(), w["frequency"][0]), w["log_dt"][0].exp()[:, None]
     gain = 2 * torch.view_as_complex(w["c"][0]) * torch.expm1(rate * dt) / rate
-    y = complex_loop(rate, dt, x.unsqueeze(-1), lambda h: (gain * h).sum(-1).real)
+    y = complex_loop(rate, dt, x.unsqueeze(-1), lambda h: (gain * h).sum(-1).real, steps)
     return y + x * w["skip"][0]
 
 
-def s5_loop(w: dict[str, Tensor], x: Tensor) -> Tensor:
+def s5_loop(w: dict[str, Tensor], x: Tensor, steps: Steps = unbound) -> Tensor:
     """Complex states of all features."""
     rate, dt = torch.complex(-w["log_rate"][0].exp(), w["frequency"][0]), w["log_dt"][0].exp()
     into = (torch.expm1(rate * dt) / rate)[:, None] * torch.view_as_complex(w["b"][0])
     out = 2 * torch.view_as_complex(w["c"][0])
-    y = complex_loop(rate, dt, torch.complex(x @ into.real.T, x @ into.imag.T), lambda h: (h @ out.T).real)
+    y = complex_loop(rate, dt, torch.complex(x @ into.real.T, x @ into.imag.T), lambda h: (h @ out.T).real, steps)
     return y + x * w["skip"][0]
 
 
@@ -136,7 +148,7 @@ def measure(forms: dict[str, Callable[[], tuple[Tensor, list[Tensor]]]], repeats
     return best
 
 
-def core(name: str, length: int, repeats: int) -> dict[str, float]:
+def core(name: str, length: int, repeats: int, *, also_indexed: bool) -> dict[str, float]:
     """A core beside its loops."""
     widths, loops = LOOPS[name]
     case = Case(name, {}, widths)
@@ -145,6 +157,9 @@ def core(name: str, length: int, repeats: int) -> dict[str, float]:
     of = [*xs, *w.values()]
     forms = {"core": lambda: (case.op.forward(w, *xs, ctx=Context()), of)}
     forms |= {k: (lambda f=f: (f(w, *xs), of)) for k, f in loops.items()}  # type: ignore[misc]
+    if also_indexed:
+        last = list(loops.values())[-1]
+        forms["indexed"] = lambda: (last(w, *xs, steps=indexed), of)
     return measure(forms, repeats)
 
 
@@ -188,11 +203,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", nargs="*", choices=[*LOOPS, "mambapy"], default=[*LOOPS, "mambapy"])
+    parser.add_argument("--indexed", action="store_true", help="measure the indexed loop, too")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for name in filter(LOOPS.get, arguments.only):
         for length in (256, 1024):
-            show(name, length, core(name, length, arguments.repeats))
+            show(name, length, core(name, length, arguments.repeats, also_indexed=arguments.indexed))
     if "mambapy" in arguments.only:
         if importlib.util.find_spec("mambapy") is None:
             print("mambapy is not installed: no comparison with its block", file=sys.stderr)
