@@ -13,10 +13,10 @@ from archsearch.tasks.registry import make
 from archsearch.tasks.windows import _hashes, _occurs, _windows
 
 
-@pytest.mark.parametrize(("length", "stride"), [(4, 4), (5, 1), (6, 6)])
+@pytest.mark.parametrize(("length", "stride"), [(4, 4), (5, 1), (4, 3)])
 def test_what_occurs_is_what_python_finds(length: int, stride: int) -> None:
     rng = np.random.default_rng(0)
-    text, other = (rng.integers(3, size=n, dtype=np.uint8).tobytes() for n in (300, 400))
+    text, other = (rng.integers(4, size=n, dtype=np.uint8).tobytes() for n in (300, 400))
     found = _occurs(text, length, stride, other).tolist()
     wanted = [text[i : i + length] in other for i in range(0, len(text) - length + 1, stride)]
     assert found == wanted
