@@ -35,7 +35,7 @@ def step_flops(model: Model, flops_per_token: float, batch: int, length: int) ->
     """
     ends = {name: sum(p.numel() for p in end.parameters()) / model.copies for name, end in _ends(model)}
     stem = 0.0 if model.tokens else 2.0 * ends["stem"]  # a table is looked up
-    answers = batch if model.pooled else batch * length
+    answers = batch if model.once else batch * length
     forward = batch * length * (flops_per_token + stem) + answers * 2.0 * ends["readout"]
     return BACKWARD * forward
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
 
+from archsearch.build.model import build
 from archsearch.errors import CandidateError
-from archsearch.tasks.base import Examples, OutputKind
+from archsearch.tasks.base import Examples, InputKind, OutputKind
 from archsearch.training import budget
 from archsearch.training.frequencies import constant_answer
 from archsearch.training.measurement import Job, Measurement, TrainingSettings
 from archsearch.training.results import beyond_the_edge
 from archsearch.training.trainer import Trainer, run
+from tests.build.graphs import transformer
 
 # ---- budgets ---------------------------------------------------------------------------------------------------------
 
@@ -27,6 +30,13 @@ def test_operations_of_a_step_are_three_forward_passes_with_stem_and_readout(job
     least = 3 * 8 * 16 * (hidden + readout)  # norms and sums come on top
     assert least < trainer.step_flops < 1.2 * least
     assert Trainer(job("none", seeds=1)).step_flops == trainer.step_flops
+
+
+@pytest.mark.parametrize("read", ["mean", "last"])
+def test_a_sequence_is_read_out_once(read: Literal["mean", "last"]) -> None:
+    output = OutputKind("sequence", 5, read=read, answers=3)
+    model = build(transformer(16, 1), InputKind("tokens", 5), output, seeds=[0])
+    assert budget.step_flops(model, 0.0, batch=4, length=100) == 3 * 4 * 2 * 3 * 5 * (16 + 1)
 
 
 def test_equal_operations_buy_fewer_steps_of_what_costs_more(job: Callable[..., Job]) -> None:
