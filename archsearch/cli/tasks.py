@@ -1,4 +1,4 @@
-"""`archsearch tasks list|show|docs`."""
+"""`archsearch tasks list|show|docs|calibrate`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsearch.cli.calibrate import calibrate
 from archsearch.cli.common import as_json, print_json, print_pairs, table
 
 if TYPE_CHECKING:
@@ -17,7 +18,10 @@ __all__ = ["tasks"]
 
 @click.group()
 def tasks() -> None:
-    """List the tasks, show one, or print the page of all."""
+    """List the tasks, show one, print the page of all, or find a difficulty."""
+
+
+tasks.add_command(calibrate)
 
 
 @tasks.command("list")
