@@ -67,9 +67,6 @@ def selective_scan(
     fast = None if signed else backends.find("selective_scan", x)
     if fast is not None:
         return fast(x, dt, b, c, *system)  # type: ignore[no-any-return]
-    fast = None if signed else backends.find("selective_scan", x)
-    if fast is not None:
-        return fast(x, dt, b, c, *system)  # type: ignore[no-any-return]
     y, last, _ = _SelectiveScan.apply(*map(single, (x, dt, b, c, *system)), signed)  # type: ignore[no-untyped-call]
     return y.to(x.dtype), last.to(x.dtype)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -13,7 +14,7 @@ import torch
 from archsearch.errors import ConfigError
 from archsearch.kernels import backends
 
-__all__ = ["autocast", "choose", "environment", "reset_peak", "synchronize"]
+__all__ = ["autocast", "choose", "environment", "keep_memory", "reset_peak", "synchronize"]
 
 DTYPES = ("float32", "bfloat16")
 
@@ -59,6 +60,24 @@ def reset_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
+
+
+_MALLOPT = {-1: 256 << 20, -3: 32 << 20}  # M_TRIM_THRESHOLD; M_MMAP_THRESHOLD, the largest that glibc takes
+
+
+@cache
+def keep_memory() -> None:
+    """Has this process keep up to 256 MiB of freed memory, where the C library is glibc; elsewhere nothing is done.
+
+    A training step frees values of some megabytes that the next step asks for again, and pages that went back to the
+    system have to be filled with zeros. On one CPU thread, a step of minGRU forward and backward (batch 16, width 64)
+    takes 0.95 of the time with it, at 256 steps and at 1,024, and the process is some 20 MiB larger.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    mallopt = ctypes.CDLL(None).mallopt
+    for parameter, value in _MALLOPT.items():
+        mallopt(parameter, value)
 
 
 def environment(device: torch.device, dtype: str, backend: str = "auto") -> dict[str, Any]:

@@ -77,6 +77,7 @@ class Trainer:
     def __init__(self, job: Job, *, ops: Mapping[str, type[Op]] | None = None) -> None:
         began = time.perf_counter()
         torch.set_num_threads(1)  # a reused worker may have more, and two workers with two threads each crawl
+        devices.keep_memory()
         self.job, self.settings, self.ops = job, job.training, dict(ops or {})
         self.device = devices.choose(self.settings.device)
         devices.reset_peak(self.device)

@@ -26,6 +26,7 @@ from archsearch.kernels.linear import linear, linears
 from archsearch.kernels.scan import gated_scan
 from archsearch.ops.base import Context
 from archsearch.tasks.base import InputKind, OutputKind
+from archsearch.training import devices
 from tests.build.graphs import graph
 from tests.graph.test_recurrence import MIN_GRU
 
@@ -142,6 +143,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    devices.keep_memory()  # as in training
     for cell in (min_gru, linear_attention):
         a = cell(arguments.width)
         m, loops = model(a, False), model(a, True)
