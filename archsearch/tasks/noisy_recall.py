@@ -29,7 +29,7 @@ class NoisyRecall(RecallTask):
     paper: ClassVar[str] = "Poli et al. 2024, Mechanistic Design and Scaling of Hybrid Architectures, arXiv:2403.17844"
     metric: ClassVar[str] = "accuracy"
     maximize: ClassVar[bool] = True
-    training: ClassVar[Mapping[str, Any]] = {"steps": 600, "batch": 32, "learning_rates": (1.5e-3,)}
+    training: ClassVar[Mapping[str, Any]] = {"steps": 1000, "batch": 32, "learning_rates": (1.5e-3,)}
     ladder: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "vocabulary": (48, 80, 144),
         "length": (256, 512, 1024),
