@@ -28,7 +28,7 @@ class Parity(StateTrackingTask):
     metric: ClassVar[str] = "accuracy"
     maximize: ClassVar[bool] = True
     training: ClassVar[Mapping[str, Any]] = {
-        "steps": 600,
+        "steps": 1000,
         "batch": 64,
         "learning_rates": (3e-3,),
         "evaluation_examples": 256,  # with answers at every step, 27,000 of them beyond the lengths of training
