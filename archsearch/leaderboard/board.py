@@ -164,9 +164,7 @@ def _edge_banner(rows: Sequence[Row]) -> str | None:
     at = [r["id"] for r in rows if r["rate_edge"] and r["place"]]
     if not at:
         return None
-    return (
-        f"A better learning rate may lie beyond the grid for {', '.join(at)} (see `edge`; training.extend_rates=true)."
-    )
+    return f"A better learning rate may lie beyond the grid for {', '.join(at)} (see `edge`)."
 
 
 def _diverged_banner(rows: Sequence[Row]) -> str | None:

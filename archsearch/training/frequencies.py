@@ -21,7 +21,7 @@ def constant_answer(examples: Examples, output: OutputKind) -> Tensor:
     For classes it is the logarithm of their frequencies, each counted once more than it occurs, so that none is
     impossible; for numbers it is their mean.
     """
-    targets = examples.targets if examples.mask is None else examples.targets[examples.mask]
+    targets = (examples.targets if examples.mask is None else examples.targets[examples.mask]).cpu()
     if output.loss == "squared_error":
         return targets.reshape(-1, output.size).double().mean(0)
     counts = torch.bincount(targets[targets >= 0].flatten(), minlength=output.size).double() + 1.0

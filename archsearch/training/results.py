@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from archsearch.ranking.student import two_sided_p
 from archsearch.tasks.base import Task
 from archsearch.training.measurement import CopyResult, Fidelity, TrainingSettings
 
-__all__ = ["CopyRecord", "beyond_the_edge", "chosen_rate", "fidelity", "interval", "mean"]
+__all__ = ["CopyRecord", "beyond_the_edge", "chosen_rate", "fidelity", "interval", "mean", "mean_of"]
 
 CONFIDENCE = 0.95
 
@@ -89,6 +89,12 @@ def beyond_the_edge(rates: Sequence[float], chosen: float | None) -> float | Non
 def mean(values: Sequence[float]) -> float:
     """The arithmetic mean of at least one value."""
     return math.fsum(values) / len(values)
+
+
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """The mean of those that are known; `None` if none is."""
+    known = [v for v in values if v is not None]
+    return mean(known) if known else None
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:

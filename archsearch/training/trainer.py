@@ -11,13 +11,9 @@ Copy i equals the solo run of its seed and rate; one that diverges ends alone.
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +32,7 @@ from archsearch.ops.registry import registry
 from archsearch.tasks import contract
 from archsearch.tasks.base import Scores
 from archsearch.tasks.registry import make
-from archsearch.training import devices, results
+from archsearch.training import checkpoint, devices, results
 from archsearch.training.batches import IndexStream
 from archsearch.training.budget import seconds_of_a_step, step_flops, steps_for
 from archsearch.training.faults import blamed_on_candidate
@@ -45,15 +41,15 @@ from archsearch.training.frequencies import answer_by_frequency
 from archsearch.training.judge import Judge
 from archsearch.training.loss import TrainingData
 from archsearch.training.measurement import Job, Measurement, Report
-from archsearch.training.memory import peak_bytes, saved_bytes
+from archsearch.training.memory import saved_bytes
 from archsearch.training.optimizer import CopyOptimizer
 from archsearch.training.results import CopyRecord
 from archsearch.training.schedule import rungs
+from archsearch.training.summary import measurement_of, report_of
 from archsearch.training.weights import write_weights
 
 __all__ = ["Trainer", "run"]
 
-CHECKPOINT = 2
 BLOCK = 64
 """Steps whose examples are drawn at a time."""
 
@@ -93,7 +89,7 @@ class Trainer:
             batch=self.settings.evaluation_batch,
         )
         self.data = TrainingData(self.judge.train, self.task.output)
-        self._saved: int | None = None
+        self.saved: int | None = None
         with blamed_on_candidate("building the model"):
             self.architecture = Architecture.from_dict(job.architecture)
             self.ops = {**from_sources(self.architecture.sources), **self.ops}
@@ -119,7 +115,7 @@ class Trainer:
         self.model = self._build()
         self.optimizer = self._optimizer()
         length = self.task.length_in("train")
-        self.step_flops = step_flops(self.model, self._facts().flops_per_token, self.settings.batch, length)
+        self.step_flops = step_flops(self.model, self.facts().flops_per_token, self.settings.batch, length)
         if self.job.steps is None and not self._solves:
             self.steps, self.step_seconds = steps_for(self.settings, self.step_flops, self._measured_step)
             self.optimizer = self._optimizer()
@@ -160,7 +156,7 @@ class Trainer:
             self._note_scores(self.judge.validate(self._answer))
         at_once = self._solves or self.settings.fit == "frequencies"
         self.finished = self.solved or self.step >= self.steps or at_once
-        report = self._report()
+        report = report_of(self)
         if self.finished and (rate := self._one_more_rate()) is not None:
             with blamed_on_candidate("building the model"):
                 self._begin((*self.rates, rate))
@@ -249,42 +245,7 @@ class Trainer:
 
     def measurement(self) -> Measurement:
         """The result so far; complete once `finished`."""
-        rate = results.chosen_rate(self.copies, maximize=self.task.maximize)
-        chosen = [r for r in self.copies if r.learning_rate == rate and r.score is not None]
-        validation = [r.score for r in chosen if r.score is not None]
-        scores = [r.test_score for r in chosen if r.test_score is not None] if self._tests else validation
-        span = results.interval(scores)
-        fitted = [r.train_score for r in chosen if r.train_score is not None]
-        facts = self._facts()
-        tokens = self.step * len(self.copies) * self.settings.batch * self.task.length
-        return Measurement(
-            fidelity=results.fidelity(self.task, self.settings, self.job.split),
-            score=results.mean(scores) if scores else None,
-            score_low=span[0] if span else None,
-            score_high=span[1] if span else None,
-            validation_score=results.mean(validation) if validation else None,
-            validation_loss=results.mean([r.loss for r in chosen if r.loss is not None]) if chosen else None,
-            learning_rate=rate,
-            copies=tuple(r.result(ended_early=self.solved) for r in self.copies),
-            steps=self.step,
-            examples=len(self.data) if self.solutions else self.step * self.settings.batch,
-            seconds=self._seconds(),
-            train_seconds=self.train_seconds,
-            tokens_per_second=tokens / self.train_seconds if self.train_seconds else 0.0,
-            peak_memory_bytes=peak_bytes(self.model, self._saved or 0, self.device),
-            params=sum(t.parameter.numel() for t in self.model.groups()) // len(self.copies),
-            body_params=facts.params,
-            flops_per_token=facts.flops_per_token,
-            state_bytes=facts.state_bytes,
-            span=facts.span,
-            parallel_in_time=facts.parallel_in_time,
-            environment=devices.environment(self.device, self.settings.dtype, self.settings.backend),
-            train_score=results.mean(fitted) if fitted else None,
-            planned_steps=self.steps,
-            step_flops=self.step_flops,
-            step_seconds=self.step_seconds,
-            solutions=tuple(self.solutions),
-        )
+        return measurement_of(self)
 
     def save_weights(self, path: Path | str) -> None:
         """Writes the weights of the best copy at the chosen rate, by validation; see `archsearch.training.weights`."""
@@ -298,18 +259,8 @@ class Trainer:
         best = max(scores, key=scores.__getitem__)
         write_weights(Path(path), self.model, best, self.job, self.copies[best].seed)
 
-    def _report(self) -> Report:
-        living = [r for r in self.copies if r.score is not None]
-        return Report(
-            step=self.step,
-            score=results.mean([r.score for r in living if r.score is not None]),
-            loss=results.mean([r.loss for r in living if r.loss is not None]),
-            scores=tuple(r.score for r in self.copies),
-            seconds=self._seconds(),
-            solved=self.solved,
-        )
-
-    def _facts(self) -> analysis.Facts:
+    def facts(self) -> analysis.Facts:
+        """What analysis says of the architecture at the task's length."""
         known = registry().with_ops(op.spec() for op in self.ops.values())
         return analysis.facts(self.architecture, known, self.task.length)
 
@@ -317,31 +268,16 @@ class Trainer:
     def _tests(self) -> bool:
         return self.job.split == "test"
 
-    def _seconds(self) -> float:
+    @property
+    def seconds(self) -> float:
+        """Wall-clock inside the trainer so far."""
         return self._earlier + time.perf_counter() - self._since
 
     # ---- checkpoints -----------------------------------------------------------------------------------------------
 
     def checkpoint(self) -> dict[str, Any]:
         """Everything that `restore` needs to go on as if nothing had happened: tensors and plain data."""
-        state = {
-            "format": CHECKPOINT,
-            "job": self._identity(),
-            "rates": list(self.rates),
-            "steps": [self.steps, self.step_seconds],
-            "step": self.step,
-            "finished": self.finished,
-            "solved": self.solved,
-            "seconds": self._seconds(),
-            "train_seconds": self.train_seconds,
-            "saved": self._saved,
-            "copies": [vars(record) for record in self.copies],
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "generators": [g.get_state() for g in self.model.generators],
-            "solutions": self.solutions,
-        }
-        return copy.deepcopy(state)
+        return checkpoint.state_of(self)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Takes over a checkpoint of the same job.
@@ -349,27 +285,13 @@ class Trainer:
         Raises:
             ValueError: it is another job's, or of another format.
         """
-        if state.get("format") != CHECKPOINT or state.get("job") != self._identity():
-            raise ValueError("a checkpoint must come from the same job, but this one has another format or job")
+        checkpoint.check(self, state)
         if tuple(state["rates"]) != self.rates:
             self._begin(state["rates"])
-        self.steps, self.step_seconds = state["steps"]
+        self.steps = state["plain"]["steps"]
         self.rungs, self.optimizer = rungs(self.steps, self.settings.reports), self._optimizer()
-        self.step, self.finished, self.solved = state["step"], state["finished"], state["solved"]
+        checkpoint.take_over(self, state)
         self._earlier, self._since = state["seconds"], time.perf_counter()
-        self.train_seconds, self._saved = state["train_seconds"], state["saved"]
-        self.copies = [CopyRecord(**{**record, "curve": list(record["curve"])}) for record in state["copies"]]
-        self.model.load_state_dict(state["model"])
-        self.solutions = state.get("solutions", [])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for generator, bits in zip(self.model.generators, state["generators"], strict=True):
-            generator.set_state(bits.cpu())
-
-    def _identity(self) -> str:
-        """A hash of what a checkpoint must agree with; the key and the limits of a job may differ."""
-        how = asdict(results.fidelity(self.task, self.settings, self.job.split))
-        text = json.dumps([self.job.architecture, how, self.job.seed_base, self.job.learning_rates], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
 
     # ---- building --------------------------------------------------------------------------------------------------
 
@@ -395,12 +317,12 @@ class Trainer:
     @contextmanager
     def _counting(self) -> Iterator[None]:
         """Counts what the first step saves for its backward pass."""
-        if self._saved is not None:
+        if self.saved is not None:
             yield
             return
         with saved_bytes() as counter:
             yield
-        self._saved = counter.total(self.model.parameters())
+        self.saved = counter.total(self.model.parameters())
 
 
 def run(
