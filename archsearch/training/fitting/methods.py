@@ -25,7 +25,7 @@ from archsearch.training.fitting.temperature import ROWS, sharpness
 
 __all__ = ["METHODS", "linear_svm"]
 
-SVM_ROWS, SVM_PENALTIES = 20_000, (0.01, 0.1, 1.0, 10.0, 100.0)
+SVM_ROWS, SVM_PENALTIES = 4_000, (0.01, 0.1, 1.0, 10.0, 100.0)
 CONVEX_ROWS, CONVEX_PENALTIES = 2_000, (3e-2, 1e-2, 1e-3, 1e-4)
 CONVEX_WORK = 3e7
 """Numbers a step of the convex program may touch, which bounds its patterns."""
@@ -129,7 +129,7 @@ def linear_svm(x: np.ndarray[Any, Any], classes: Any, size: int, c: float, seed:
 
     if not np.isfinite(x).all():
         return torch.full((size, x.shape[1]), torch.nan).double(), torch.full((size,), torch.nan).double(), False
-    machine = LinearSVC(C=c, dual="auto", random_state=seed % 2**32, max_iter=5000)
+    machine = LinearSVC(C=c, dual="auto", random_state=seed % 2**32, max_iter=2000)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         machine.fit(x, classes)

@@ -1,0 +1,1 @@
+"""Findings of papers, measured again: one command each."""
