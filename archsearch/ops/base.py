@@ -344,7 +344,7 @@ def _join(outs: Sequence[Any]) -> Any:
     """The copies of one output, or of a tuple of outputs, stacked again."""
     if isinstance(outs[0], tuple):
         return tuple(_join(o) for o in zip(*outs, strict=True))
-    return outs[0].unsqueeze(0) if len(outs) == 1 else torch.stack(outs)
+    return outs[0].unsqueeze(0) if len(outs) == 1 else torch.stack(tuple(outs))
 
 
 _KINDS = {"int": int, "float": float, "bool": bool, "str": str}
