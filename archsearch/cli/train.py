@@ -125,6 +125,7 @@ def _print(m: Measurement, keeps: Decoding, metric: str) -> None:
         ("score", f"{m.score:.4f}{over_seeds} on {m.fidelity.split}"),
         ("solved by", solved(m)),
         ("loss", None if m.validation_loss is None else f"{m.validation_loss:.4f}"),
+        ("train score", None if m.train_score is None else f"{m.train_score:.4f}"),
         ("learning rate", m.learning_rate),
         ("steps", m.steps),
         ("seconds", f"{m.seconds:.1f}, of them {m.train_seconds:.1f} of training"),

@@ -83,3 +83,15 @@ def test_budgets_are_said_and_never_share_a_ranking(make):
     found = {r["id"]: r["rank"] for r in boards([record])[0].rows}
     assert found == {"1": 1, "2": 2, "3": 1, "4": 1}
     assert "1e+09 FLOPs a copy in steps of 32" in fidelity_text(flops[0].search.fidelity)
+
+
+def test_a_control_of_another_budget_is_ranked_apart(make):
+    m = make.measurement([0.5], steps=0)
+
+    def of(id, budget, **more):
+        found = replace(m, fidelity=replace(m.fidelity, budget=budget, amount=1e9, settings=str(id)))
+        return replace(make.candidate(id, **more), status="done", search=found)
+
+    frozen, timed = of("frozen", "flops", role="control"), of("timed", "seconds", role="control")
+    found = {r["id"]: r["fidelity"] for r in boards([make.campaign(of(1, "flops"), frozen, timed)])[0].rows}
+    assert found["frozen"] == found["1"] != found["timed"]
