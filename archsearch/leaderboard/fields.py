@@ -64,6 +64,7 @@ FIELDS: dict[str, Field] = {
         "FLOPs to it", "count", "operations of one copy until then, three times a forward pass a step"
     ),
     "seconds_to_target": Field("s to it", "seconds", "training steps of all copies until then, on `device`"),
+    "fit": Field("fit", "text", "how its weights were found: by gradient descent, or a readout solved for in 0 steps"),
     "learning_rate": Field("rate", "number", "the learning rate that validation chose"),
     "rate_edge": Field(
         "edge", "text", "whether that is the lowest or the highest of several, so that a better may lie beyond"

@@ -160,6 +160,7 @@ def _measured_values(m: Measurement) -> dict[str, Any]:
         "solved": len(solved),
         "solved_at": sum(solved) / len(solved) if solved else None,
         "steps": m.steps,
+        "fit": m.solutions[0]["fit"] if m.solutions else "gradient",
         "learning_rate": m.learning_rate,
         "params": m.params,
         "body_params": m.body_params,

@@ -103,7 +103,7 @@ def study(
         margins = (weights * scores).sum(1)
         # Of log(1 + exp(−margin)), through the softmax.
         pull = -torch.sigmoid(-margins)[:, None] * weights * (scores - margins[:, None]) / inputs
-        # The pulls of an input sum to zero. Around its leading token the gradient keeps its digits however small they are.
+        # Pulls of an input sum to zero: around its leading token the gradient keeps its digits, however small it is.
         around = x - x[torch.arange(inputs), weights.argmax(1)].unsqueeze(1)
         gradient = (pull.unsqueeze(1) @ around).squeeze(1).mT @ z
         w = w - rate * gradient / gradient.norm().clamp(min=1e-300)
