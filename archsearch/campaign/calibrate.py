@@ -111,13 +111,14 @@ class Calibration:
         return f"{owner}{self.setting}={as_text(rung.value)}"
 
 
-def ladder_of(kind: type[Task], vary: str | None, given: Mapping[str, Any]) -> Ladder:
+def ladder_of(kind: type[Task], vary: str | None, given: Mapping[str, Any], ceiling: float | None = None) -> Ladder:
     """The ladder to climb on a task.
 
     Args:
         vary: `length=32,64,128`, the values from easy to hard; `length`, for the task's own ladder of that setting,
             which the default value begins; `None` for the first ladder of the task.
         given: other settings of the task.
+        ceiling: the best score, in the place of the task's.
 
     Raises:
         UnknownNameError: the task has no such setting, with the nearest names.
@@ -138,24 +139,24 @@ def ladder_of(kind: type[Task], vary: str | None, given: Mapping[str, Any]) -> L
                 raise
             left_out[value] = error
         else:
-            scales[value] = scale_of(task)
+            scales[value] = scale_of(task, ceiling)
     if not scales:
         raise next(iter(left_out.values()))
     reasons = tuple((value, str(error)) for value, error in left_out.items())
     return Ladder(setting, tuple(scales), tuple(scales.values()), reasons)
 
 
-def scale_of(task: Task) -> tuple[float, float]:
-    """Chance and ceiling of a task, between which a score can be placed.
+def scale_of(task: Task, ceiling: float | None = None) -> tuple[float, float]:
+    """Chance and ceiling of a task, between which a score can be placed; `ceiling` takes the place of the task's.
 
     Raises:
         ConfigError: the ceiling is not known, or it is no better than chance.
     """
-    chance, ceiling = task.chance, task.ceiling
+    chance, ceiling = task.chance, task.ceiling if ceiling is None else ceiling
     if ceiling is None:
         raise ConfigError(
             f"A task must have a ceiling, so that a score can be placed between chance and it, but nobody knows that "
-            f"of `{task.name}` ({task.metric})."
+            f"of `{task.name}` ({task.metric}). Name the score that counts as 100 %: --ceiling NUMBER."
         )
     sign = 1.0 if task.maximize else -1.0
     if not (math.isfinite(chance) and math.isfinite(ceiling) and sign * (ceiling - chance) > 0.0):

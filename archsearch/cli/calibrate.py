@@ -40,6 +40,7 @@ CONTROL = "transformer"
     show_default=True,
     help="Percent of the way from chance to ceiling.",
 )
+@click.option("--ceiling", type=float, help="The score that counts as 100 %.  [default: the task's ceiling]")
 @click.option("--all", "every", is_flag=True, help="Train at every value, instead of halving the ladder.")
 @as_json
 def calibrate(
@@ -49,6 +50,7 @@ def calibrate(
     seeds: int | None,
     space: str | None,
     between: tuple[float, float],
+    ceiling: float | None,
     every: bool,
     as_json: bool,
 ) -> None:
@@ -66,7 +68,7 @@ def calibrate(
     kind = task_class(task)
     sizes = _space(space)
     config = _config(task, sizes, sets, seeds)
-    ladder = ladder_of(kind, vary, config.task_settings)
+    ladder = ladder_of(kind, vary, config.task_settings, ceiling)
     _announce(ladder, config)
     found = climb(
         ladder,

@@ -93,6 +93,14 @@ def test_a_task_without_a_way_from_chance_to_ceiling_is_refused(task, words):
         scale_of(task)
 
 
+def test_a_named_ceiling_takes_the_place_of_the_task_s():
+    assert scale_of(stand_in(0.1, None), 0.9) == (0.1, 0.9)
+    assert scale_of(stand_in(8.0, None, maximize=False), 0.0) == (8.0, 0.0)
+    with pytest.raises(ConfigError, match="got ceiling 9 and chance 8"):
+        scale_of(stand_in(8.0, None, maximize=False), 9.0)
+    assert ladder_of(RECALL, "length=8,16", {}, 0.9).scales == ((0.125, 0.9),) * 2
+
+
 def test_minimised_tasks_have_a_scale():
     assert scale_of(stand_in(2.0, 0.0, maximize=False)) == (2.0, 0.0)
 
@@ -160,5 +168,5 @@ def test_a_task_without_a_ladder_says_which_numbers_it_has():
 
 
 def test_a_task_whose_ceiling_nobody_knows_is_refused_before_any_training():
-    with pytest.raises(ConfigError, match="nobody knows that of `byte_language_model`"):
+    with pytest.raises(ConfigError, match=r"nobody knows that of `byte_language_model`.*--ceiling NUMBER"):
         ladder_of(task_class("byte_language_model"), "length=16,32", {})

@@ -97,6 +97,7 @@ def test_the_transformer_takes_the_sizes_of_a_space(call, monkeypatch, tmp_path)
         (("in_context_recall", "--between", "60", "101"), "0.0<=x<=100.0"),
         (("digits",), "no ladder of difficulty"),
         (("byte_language_model", "--vary", "length=16"), "must have a ceiling"),
+        (("byte_language_model", "--vary", "length=16", "--ceiling", "9"), "must be better than chance"),
         (("in_context_recall", "--space", "hybird"), "Did you mean `hybrid`"),
     ],
 )
