@@ -5,6 +5,10 @@ the query, with the best step size. With x uniform in [-R, R]^d, w from a standa
 
     k = d s,  E = (d R⁴/5 + d (d - 1) s²) / N + (N - 1)/N · d s²,  η = k/E,  half-MSE = s/2 · (d - k²/E).
 
+For d = N = 10 and R = 1/2 that is 0.2062. One layer trained with the defaults ends at 0.2076, in 34 s of a core:
+
+    archsearch train search_spaces/linear_self_attention.yaml
+
 Legend of shapes: B examples, N pairs before the query, d dimensions.
 """
 
