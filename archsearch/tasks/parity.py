@@ -1,8 +1,8 @@
 """Parity: whether the ones in a sequence of bits so far are odd in number.
 
 The usual protocol asks at the end alone (`answers: last`) and takes tens of thousands of steps. Asked at every step,
-the default, a recurrent net learns it in far fewer, and what it must keep is the same: two blocks of width 64 with LSTMs
-are right at every length after 250 steps (25 s of a core), with attention they score 0.50 after 1,000 (71 s).
+the default, a recurrent net learns it in far fewer, and what it must keep is the same. Two blocks of width 64 with
+LSTMs are right at every length after 250 steps (25 s of a core), with attention they score 0.50 after 1,000 (71 s):
 
     scripts/test --slow tests/tasks -k parity
 """
