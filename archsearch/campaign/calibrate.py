@@ -190,7 +190,7 @@ def calibrate(
         train: gives the tuned transformer's measurement at a value.
         between: the shares of the way, both inclusive, between which a rung fits.
         every: train at all values and take the one nearest to the middle of `between`. Otherwise the ladder is halved,
-            the easier half first, which takes that harder values score lower.
+            the easier half first, which assumes that harder values score lower.
         on_rung: called after each training.
 
     Raises:
