@@ -114,3 +114,12 @@ def test_no_row_is_said_to_be_none(call, campaign, form):
     result = call("leaderboard", "first", "--where", "score > 2", "--format", form)
     assert "No row meets `score > 2`; without it there are 5." in result.stderr
     assert "No row" not in call("leaderboard", "first", "--where", "score > 0.1").stderr
+
+
+def test_a_target_shows_what_it_took(call, campaign):
+    table = call("leaderboard", "first", "--target", "0.1").stdout
+    assert "reached" in table and "FLOPs to it" in table
+    (board,) = json.loads(call("leaderboard", "first", "--target", "0.1", "--json").stdout)["boards"]
+    assert board["rows"][0]["steps_to_target"] > 0
+    shown = call("show", "first", "1", "--target", "0.1").stdout
+    assert "Target\n" in shown and "to target" in shown
