@@ -79,7 +79,7 @@ def margin_direction(x: Tensor, z: Tensor, chosen: Tensor) -> Tensor:
     weights, distance = nnls(system, target, maxiter=50 * len(rows))
     if distance < 1e-9:
         raise ValueError("the chosen tokens must be separable from the others, but no W separates them")
-    return torch.from_numpy(rows.T @ weights).view(d, d)
+    return torch.from_numpy(rows.T @ weights / (1.0 - weights.sum())).view(d, d)
 
 
 def study(

@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_solved_readout [--rows 4096] [--repeats 3]
 
 One thread. Descent has Nesterov's momentum at the best constant rate, from the extreme eigenvalues, whose cost is not
-counted; it runs in float32 on features of condition 100 and 10,000 and ends within 1 % of the least loss. The direct way
-forms the products and factors them in float64. Least time over interleaved runs; prints one line of JSON a width, and at
-the end the width from which on descent is faster, if there is one.
+counted; it runs in float32 on features of condition 100 and 10,000 and ends within 1 % of the least loss. The direct
+way forms the products and factors them in float64. Least time over interleaved runs; prints one line of JSON a width,
+and at the end the width from which on descent is faster, if there is one.
 """
 
 from __future__ import annotations
@@ -61,11 +61,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=4096)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--widths", type=int, nargs="+", default=[16, 64, 256, 1024, 2048, 4096])
+    parser.add_argument("--conditions", type=float, nargs="+", default=[1e2, 1e4])
     given = parser.parse_args()
     torch.set_num_threads(1)
-    for condition in (1e2, 1e4):
+    for condition in given.conditions:
         crossed = None
-        for width in (16, 64, 256, 1024, 2048):
+        for width in given.widths:
             x, y = problem(given.rows, width, condition)
             values = torch.linalg.eigvalsh((x.mT @ x).double()) + PENALTY
             goal, best = WITHIN * loss(x, y, direct(x, y)), [float("inf")] * 2

@@ -129,7 +129,7 @@ def descended(x: Tensor, y: Tensor, beta: float, seed: int) -> float:
         loss.backward()
         adam.step()
         decay.step()
-    return float(loss)
+    return loss.item()
 
 
 def test_no_descent_beats_the_convex_program_and_its_bound_proves_it() -> None:
