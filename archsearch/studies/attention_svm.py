@@ -90,7 +90,8 @@ def study(
 
     def draw(*shape: int) -> Tensor:
         found = torch.randn(shape, generator=generator, dtype=torch.float64)
-        return found / found.norm(dim=-1, keepdim=True)
+        scaled: Tensor = found / found.norm(dim=-1, keepdim=True)
+        return scaled
 
     x, z, v = draw(inputs, tokens, features), draw(inputs, features), draw(features)
     y = torch.where(torch.rand(inputs, generator=generator) < 0.5, -1.0, 1.0).double()

@@ -81,7 +81,8 @@ def left_out(moments: Moments, penalty: Tensor, x: Tensor, y: Tensor, scores: Te
     centred = x.to(gram) - mean.unsqueeze(1)
     pulled = torch.linalg.solve_triangular(factor, centred.mT, upper=False)
     leverage = pulled.square().sum(1) + 1.0 / moments.rows
-    return y - (y - scores) / (1.0 - leverage).clamp(min=1e-6).unsqueeze(-1)
+    found: Tensor = y - (y - scores) / (1.0 - leverage).clamp(min=1e-6).unsqueeze(-1)
+    return found
 
 
 def _cholesky(gram: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor]:
