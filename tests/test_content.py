@@ -53,14 +53,14 @@ def test_a_file_that_lies_here_is_hinted_at(tmp_path: Path, monkeypatch: pytest.
     from archsearch.tasks.registry import task_class
 
     monkeypatch.chdir(tmp_path)
-    for name in ("mine.yaml", "mine.py", "parity.py"):
+    for name in ("mine.yaml", "mine.py", "sorting.py"):
         (tmp_path / name).touch()
     with pytest.raises(UnknownNameError, match=r"Unknown search space `mine`\. A file .*`\./mine\.yaml`\. Available"):
         content.find("search_spaces", "mine")
     with pytest.raises(UnknownNameError, match=r"Unknown agent `mine`.*`\./mine\.py`"):
         content.find("agents", "mine")
-    with pytest.raises(UnknownNameError, match=r"Unknown task `parity`.*`\./parity\.py`"):
-        task_class("parity")
+    with pytest.raises(UnknownNameError, match=r"Unknown task `sorting`.*`\./sorting\.py`"):
+        task_class("sorting")
     with pytest.raises(UnknownNameError, match=r"^((?!file).)*$"):
         task_class("elsewhere")
 

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from archsearch.errors import FileError, RuleError
@@ -148,6 +148,7 @@ def test_a_mutation_changes_n_of_the_decisions_that_stay(seed: int, n: int) -> N
     rng = random.Random(seed)
     space = random_space(rng)
     here = space.sample(rng).decisions
+    assume(here)
     there = space.mutate(here, rng, n)
     assert space.decide(there.decisions) == there
     changed = [p for p in here.keys() & there.decisions.keys() if here[p] != there.decisions[p]]

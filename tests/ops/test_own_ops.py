@@ -6,7 +6,6 @@ import json
 import random
 from pathlib import Path
 from textwrap import dedent
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,6 +20,7 @@ from archsearch.graph.space import SearchSpace
 from archsearch.ops.own import from_sources, load
 from archsearch.ops.probe import probe
 from archsearch.ops.registry import op_classes, registry
+from archsearch.tasks.base import InputKind, OutputKind
 
 HEAD = """
 from __future__ import annotations
@@ -100,7 +100,7 @@ def test_the_source_travels_with_the_architecture_and_is_part_of_its_hash(space_
     space = archsearch.SearchSpace.read(space_file)
     sample = space.sample(random.Random(0))
     sent = Architecture.from_dict(json.loads(json.dumps(sample.architecture.to_dict())))
-    ends = SimpleNamespace(kind="vectors", size=3), SimpleNamespace(per="steps", size=2)
+    ends = InputKind("vectors", 3), OutputKind("steps", 2)
     model = build(sent, *ends, seeds=[0, 1])
     assert model(torch.randn(2, 5, 3)).shape == (2, 2, 5, 2)
     before = digest(sample.architecture, space.registry)
@@ -303,7 +303,7 @@ def test_a_stem_and_a_readout_of_ones_own(kind: str, per: str, tmp_path: Path) -
     )
     sent = Architecture.from_dict(json.loads(json.dumps(found.to_dict())))
     assert sent == found
-    model = build(sent, SimpleNamespace(kind=kind, size=5), SimpleNamespace(per=per, size=3), seeds=[0, 1])
+    model = build(sent, InputKind(kind, 5), OutputKind(per, 3), seeds=[0, 1])
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
     ends = {f"{end}.{w}": s for end, s in (("stem", (2, 8, 5)), ("readout", (2, 3, 8))) for w in ("value", "gate")}
     assert shapes == ends
@@ -312,7 +312,7 @@ def test_a_stem_and_a_readout_of_ones_own(kind: str, per: str, tmp_path: Path) -
     assert y.shape == ((2, 4, 6, 3) if per == "steps" else (2, 4, 3))
     y.square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
-    solo = build(sent, SimpleNamespace(kind=kind, size=5), SimpleNamespace(per=per, size=3), seeds=[1])
+    solo = build(sent, InputKind(kind, 5), OutputKind(per, 3), seeds=[1])
     torch.testing.assert_close(model(x)[1:], solo(x))
 
 
