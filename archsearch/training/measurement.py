@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["CopyResult", "Fidelity", "Job", "Measurement", "Report", "TrainingSettings"]
 
-PROTOCOL = 1
+PROTOCOL = 2
 """The version of the training protocol. Raised whenever the same settings would give other scores."""
 
 
