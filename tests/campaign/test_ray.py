@@ -130,14 +130,14 @@ def test_both_workers_are_busy_and_kept(cluster, tmp_path):
     store, desk = campaign(tmp_path / "c", Scripted([{"x": i, "sleep": 0.25} for i in range(16)]), settings)
     with store:
         ray_tune.run(desk, settings, runner=RUNNER)
-    began, ended = [], []
+    running, together = 0, []
     for line in Path(tmp_path / "c/events.jsonl").read_text().splitlines():
-        event = json.loads(line)
-        if event["event"] == "attempt":
-            began.append(event["t"])
-        elif event["event"] == "measurement":
-            ended.append(event["t"])
-    assert ended[-1] - began[0] < 0.75 * 17 * 0.25, "two workers should take about half of one's time"
+        kind = json.loads(line)["event"]
+        if kind == "measurement":
+            together.append(running)
+        running += (kind == "attempt") - (kind == "measurement")
+    assert sum(n >= 2 for n in together) >= len(together) // 2, "most candidates should end while another one runs"
+    assert max(together) <= 2
 
 
 def test_candidates_that_train_stop_at_their_report_when_interrupted(cluster, tmp_path):
