@@ -121,8 +121,8 @@ def slstm(p: dict[str, Tensor], x: Tensor, s: tuple[Tensor, ...]) -> tuple[Tenso
     own = torch.einsum("bhc,hdc->bhd", h.unflatten(-1, (HEADS, -1)), p["core.hidden"])
     z, i, f, o = (g.flatten(1) for g in own.chunk(4, -1))
     bias = p["core.bias"].flatten(1)
-    z, o = torch.tanh(z + affine(p, "z", x) + bias[0]), torch.sigmoid(o + affine(p, "o", x) + bias[3])
-    i, f = torch.exp(i + affine(p, "i", u) + bias[1]), torch.sigmoid(f + affine(p, "f", u) + bias[2])
+    z, o = torch.tanh(z + in_heads(p, "z", x) + bias[0]), torch.sigmoid(o + in_heads(p, "o", x) + bias[3])
+    i, f = torch.exp(i + in_heads(p, "i", u) + bias[1]), torch.sigmoid(f + in_heads(p, "f", u) + bias[2])
     c, n = f * c + i * z, f * n + i
     h = o * c / n
     return norm(p, h), (h, c, n, window)
@@ -130,7 +130,13 @@ def slstm(p: dict[str, Tensor], x: Tensor, s: tuple[Tensor, ...]) -> tuple[Tenso
 
 def norm(p: dict[str, Tensor], h: Tensor) -> Tensor:
     """The norm of each head."""
-    return F.normalize(h.unflatten(-1, (HEADS, -1)), dim=-1).flatten(-2) * p["out.factor"]
+    even = F.layer_norm(h.unflatten(-1, (HEADS, -1)), (h.shape[-1] // HEADS,)).flatten(-2)
+    return even * p["out.weight"] + p["out.bias"]
+
+
+def in_heads(p: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
+    """A node `block_linear`."""
+    return torch.einsum("bhc,hdc->bhd", x.unflatten(-1, (HEADS, -1)), p[f"{name}.weight"]).flatten(1)
 
 
 # The block, its settings, one step of it, the states that the step carries, and the taps of the last of them.
