@@ -100,7 +100,8 @@ def test_a_terminal_without_unicode_shows_something(campaign):
 def test_interrupted_while_waiting(campaign):
     code = (
         "import os, signal, time, archsearch.cli.doctor as d\nfrom archsearch.cli.main import main\n"
-        "d._devices = lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(30))\nmain(['doctor'])"
+        "d._devices = lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(30))\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\nmain(['doctor'])"  # ignored in the background
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 130
