@@ -291,6 +291,6 @@ def _steps(values: tuple[Any, ...]) -> Iterator[float]:
 
 
 def _made(kind: type[Task], settings: Mapping[str, Any]) -> Task:
-    from archsearch.tasks.settings import complete
+    from archsearch.tasks.registry import made
 
-    return kind(**complete(kind, settings))
+    return made(kind, settings)

@@ -56,13 +56,14 @@ def run(
         UserError: a name, a file or a setting that cannot be used, or a folder that cannot be written.
     """
     from archsearch.tasks.registry import make as make_task
+    from archsearch.tasks.registry import task_class
     from archsearch.tasks.settings import with_absolute_paths
 
     environment.check_device(config)
     config = environment.settled(_absolute(config))
     task = make_task(config.task, config.task_settings)
     # A worker, and a resume, may stand in another folder.
-    config = replace(config, task_settings=with_absolute_paths(type(task), config.task_settings))
+    config = replace(config, task_settings=with_absolute_paths(task_class(config.task), config.task_settings))
     space = _read(content.find("search_spaces", config.space))
     _check_causal(space, task)
     agent = agents.make(config.agent, space, config.agent_settings, seed=config.seed, maximize=task.maximize)

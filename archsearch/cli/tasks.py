@@ -57,13 +57,18 @@ def show(name: str, sets: tuple[str, ...], as_json: bool) -> None:
     baselines = dict(task.baselines) if task else {}
     if as_json:
         settings = [setting_data(s) for s in settings_of(kind)]
-        known = {"baselines": baselines, "digest": task.digest() if task else None}
-        print_json({**_about(kind), **scale, **known, "settings": settings})
+        known = {"baselines": baselines, "digest": task and task.digest(), "metrics": list(task.metrics) if task else []}
+        print_json({**_about(task or kind), **scale, **known, "settings": settings})
         return
     click.echo(f"{kind.name}: {kind.summary}\n")
     training = ", ".join(f"{k}={v}" for k, v in kind.training.items())
-    better = "higher" if kind.maximize else "lower"
-    print_pairs([("metric", f"{(task or kind).metric}, {better} is better"), ("paper", kind.paper), *scale.items()])
+    judged = task or kind
+    better = "higher" if judged.maximize else "lower"
+    metrics = {
+        "metric": f"{judged.metric}, {better} is better",
+        "others": ", ".join(task.metrics[1:]) if task else None,
+    }
+    print_pairs([*metrics.items(), ("paper", kind.paper), *scale.items()])
     print_pairs([("training", training), *((name, f"{score:.4f}") for name, score in baselines.items())])
     if kind.ladder:
         print_pairs([("ladder", "; ".join(f"{k} {', '.join(map(str, v))}" for k, v in kind.ladder.items()))])
@@ -104,7 +109,7 @@ def docs(output: Path | None) -> None:
         output.write_text(page(), encoding="utf-8")
 
 
-def _about(kind: type[Task]) -> dict[str, Any]:
+def _about(kind: Task | type[Task]) -> dict[str, Any]:
     names = ("name", "summary", "metric", "maximize", "paper")
     training = {k: list(v) if isinstance(v, tuple) else v for k, v in kind.training.items()}
     ladder = {k: list(v) for k, v in kind.ladder.items()}

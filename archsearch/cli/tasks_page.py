@@ -20,7 +20,7 @@ _HEAD = """# Tasks
 
 A task is data and a metric. Chance is the score of knowing nothing but the frequencies of the targets, the ceiling the
 best score there is, both with default settings. `archsearch tasks show NAME` prints a task's settings,
-`--set task.NAME=VALUE` changes them.
+`--set task.NAME=VALUE` changes them, and `--set task.metric=NAME` chooses [what ranks](data.md#metrics).
 """
 
 _MAD = """## MAD's protocol

@@ -70,7 +70,7 @@ def interval(low: float | None, high: float | None, metric: str, places: int = 3
     """
     if low is None or high is None:
         return ""
-    if "accuracy" in metric:
+    if "accuracy" in metric or metric == "macro_f1":
         low, high = max(low, 0.0), min(high, 1.0)
     return f"{low:.{places}f} to {high:.{places}f}"
 

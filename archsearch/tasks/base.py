@@ -151,6 +151,13 @@ class Task(ABC):
         """The best score there is; `None` where nobody knows."""
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """What `task.metric` may be: `metric`, which is the default, and what the outputs alone tell."""
+        from archsearch.tasks.metrics import METRICS
+
+        return tuple(dict.fromkeys((self.metric, *METRICS[self.output.loss])))
+
+    @property
     def baselines(self) -> Mapping[str, float]:
         """Scores to compare with, of known ways to answer, where they can be worked out."""
         return {}
@@ -183,3 +190,12 @@ class Task(ABC):
         Returns:
             `(score_sum, loss_sum, count)`, each `(E,)` float64: the score is `score_sum / count`.
         """
+
+    def sums(self, outputs: Tensor, targets: Tensor, mask: Tensor | None) -> Tensor:
+        """What `scores` needs of one batch, `(E, K)` float64, so that batches can be added up; see `judge`."""
+        return torch.stack(self.judge(outputs, targets, mask), 1)
+
+    def scores(self, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """Score and mean loss of each copy, `(E,)`, from the `sums` of all batches."""
+        score, loss, count = sums.unbind(1)
+        return score / count, loss / count

@@ -32,6 +32,7 @@ class Images(RowsTask):
 
     name: ClassVar[str] = "images"
     summary: ClassVar[str] = "Name the class of your own images, a folder for each class, read patch by patch."
+    metric: ClassVar[str] = "accuracy"
 
     path: str = setting("", needed=True, path=True, help="a folder that holds a folder of images for each class")
     size: int = setting(32, low=2, high=1024, help="pixels along the side that each image is brought to")

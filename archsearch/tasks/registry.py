@@ -23,7 +23,7 @@ from archsearch.errors import FileError, UnknownNameError
 if TYPE_CHECKING:
     from archsearch.tasks.base import Task
 
-__all__ = ["make", "names", "task_class"]
+__all__ = ["made", "make", "names", "task_class"]
 
 
 @cache
@@ -51,17 +51,24 @@ def task_class(name_or_path: str | Path) -> type[Task]:
 
 
 def make(name_or_path: str | Path, settings: Mapping[str, Any]) -> Task:
-    """The task with settings; those not given take their defaults.
+    """The task with settings; those not given take their defaults. `metric` is a setting that every task has.
 
     Raises:
         UnknownNameError: no such task or setting, with the nearest names.
         ConfigError: a setting of the wrong kind, out of range, or at odds with another.
         FileError: see `task_class`.
     """
-    from archsearch.tasks.settings import complete
+    return made(task_class(name_or_path), settings)
 
-    task = task_class(name_or_path)
-    return task(**complete(task, settings))
+
+def made(kind: type[Task], settings: Mapping[str, Any]) -> Task:
+    """As `make`, of a class of tasks."""
+    from archsearch.tasks.ranked import ranked
+    from archsearch.tasks.settings import METRIC, complete, has_metric
+
+    task = kind(**complete(kind, settings))
+    chosen = settings.get(METRIC.name)
+    return task if chosen is None or has_metric(kind) else ranked(task, chosen)
 
 
 def _defines_task(file: Path) -> bool:

@@ -10,8 +10,20 @@ from typing import Any
 from archsearch.errors import ConfigError, RuleError, UnknownNameError
 from archsearch.graph.opspec import Setting
 
-__all__ = ["check_given", "complete", "needed_by", "paths_of", "setting", "settings_of", "with_absolute_paths"]
+__all__ = [
+    "METRIC",
+    "check_given",
+    "complete",
+    "has_metric",
+    "needed_by",
+    "paths_of",
+    "setting",
+    "settings_of",
+    "with_absolute_paths",
+]
 
+METRIC = Setting("metric", str, required=True, help="what ranks candidates, instead of the task's own metric")
+"""The setting that every task has besides its fields; see `archsearch.tasks.ranked`."""
 KINDS: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 
 
@@ -46,6 +58,11 @@ def needed_by(task: type) -> tuple[str, ...]:
 def paths_of(task: type) -> tuple[str, ...]:
     """The settings that are paths."""
     return tuple(f.name for f in dataclasses.fields(task) if f.metadata.get("path"))
+
+
+def has_metric(task: type) -> bool:
+    """Whether a task has a field of its own by the name of `METRIC`, and sees to it itself."""
+    return any(f.name == METRIC.name for f in dataclasses.fields(task))
 
 
 def with_absolute_paths(task: type, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,7 +105,7 @@ def check_given(task: type, values: Mapping[str, Any]) -> dict[str, Any]:
         UnknownNameError: a setting that the task does not have, with the nearest names.
         ConfigError: a value of the wrong kind or out of range.
     """
-    known = {s.name: s for s in settings_of(task)}
+    known = {s.name: s for s in (METRIC, *settings_of(task))}
     for key in values:
         if key not in known:
             raise UnknownNameError(f"setting of task `{_name(task)}`", key, known)

@@ -6,26 +6,13 @@ Legend of shapes: E copies, N examples, S size of the answer.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from archsearch.build.model import Model
 from archsearch.errors import CandidateError
 from archsearch.tasks.base import Examples, OutputKind
+from archsearch.tasks.scoring import constant_answer
 
-__all__ = ["answer_by_frequency", "constant_answer"]
-
-
-def constant_answer(examples: Examples, output: OutputKind) -> Tensor:
-    """The one answer `(S,)` with the least loss on the targets that count.
-
-    For classes it is the logarithm of their frequencies, each counted once more than it occurs, so that none is
-    impossible; for numbers it is their mean.
-    """
-    targets = (examples.targets if examples.mask is None else examples.targets[examples.mask]).cpu()
-    if output.loss == "squared_error":
-        return targets.reshape(-1, output.size).double().mean(0)
-    counts = torch.bincount(targets[targets >= 0].flatten(), minlength=output.size).double() + 1.0
-    return (counts / counts.sum()).log()
+__all__ = ["answer_by_frequency"]
 
 
 @torch.no_grad()

@@ -72,6 +72,6 @@ class Judge:
             rows = slice(start, start + self._batch)
             mask = None if examples.mask is None else examples.mask[rows]
             outputs = forward(examples.inputs[rows].to(self._device)).to(self._seat)
-            sums.append(torch.stack(self._task.judge(outputs, examples.targets[rows], mask)))
-        score, loss, count = torch.stack(sums).sum(0).cpu()
-        return Scores((score / count).tolist(), (loss / count).tolist())
+            sums.append(self._task.sums(outputs, examples.targets[rows], mask))
+        score, loss = self._task.scores(torch.stack(sums).sum(0).cpu())
+        return Scores(score.tolist(), loss.tolist())

@@ -13,8 +13,8 @@ import torch
 from archsearch.build.model import build
 from archsearch.errors import CandidateError
 from archsearch.tasks.base import Examples, InputKind, OutputKind
+from archsearch.tasks.scoring import constant_answer
 from archsearch.training import budget
-from archsearch.training.frequencies import constant_answer
 from archsearch.training.measurement import Job, Measurement, TrainingSettings
 from archsearch.training.results import beyond_the_edge
 from archsearch.training.trainer import Trainer, run
