@@ -57,7 +57,11 @@ def show(name: str, sets: tuple[str, ...], as_json: bool) -> None:
     baselines = dict(task.baselines) if task else {}
     if as_json:
         settings = [setting_data(s) for s in settings_of(kind)]
-        known = {"baselines": baselines, "digest": task and task.digest(), "metrics": list(task.metrics) if task else []}
+        known = {
+            "baselines": baselines,
+            "digest": task and task.digest(),
+            "metrics": list(task.metrics) if task else [],
+        }
         print_json({**_about(task or kind), **scale, **known, "settings": settings})
         return
     click.echo(f"{kind.name}: {kind.summary}\n")

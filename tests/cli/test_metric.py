@@ -40,7 +40,7 @@ def test_a_campaign_is_ranked_by_the_metric_that_was_chosen(
     unigram = next(r["score"] for r in board["rows"] if r["role"] == "control")
     assert unigram == pytest.approx(board["chance"], abs=0.02)
     call("run", tiny, *QUICK, "--name", "plain")
-    boards = json.loads(call("leaderboard", "--json").stdout)["boards"]
+    boards = json.loads(call("leaderboard", "tiny-1", "plain", "--json").stdout)["boards"]
     assert {b["metric"] for b in boards} == {"log_loss", "accuracy"}, "never on one board"
 
 
