@@ -71,6 +71,8 @@ def check(space: str, samples: int | None, seed: int, as_json: bool) -> None:
 def _print_report(path: str, report: CheckReport) -> None:
     for mistake in report.mistakes:
         note(f"Error: {mistake}")
+    for node in report.unread:
+        note(f"Note: {node} is read by no other node, nor by an output: samples are without it.")
     missed, met, refused = report.alternatives - report.covered, report.combinations, report.combinations_refused
     said = _count(len(report.mistakes), "mistake") if report.mistakes else "no mistake"
     click.echo(f"{path}: {said}; {_count(met, 'different combination')} walked.")

@@ -36,6 +36,7 @@ class CheckReport:
         walks: how often the space was walked; refused: how many of the walks missed `require` or `match`.
         alternatives: of all choices, with both ends standing for a range; covered: how many a walk reached.
         combinations: how many different ones the walks met; combinations_refused: how many of these were refused.
+        unread: nodes that no alternative reads, each with its place; no mistake, yet seldom meant.
     """
 
     mistakes: tuple[FileError, ...]
@@ -45,6 +46,7 @@ class CheckReport:
     covered: int
     combinations: int
     combinations_refused: int
+    unread: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -80,7 +82,8 @@ class _Check:
         found = sorted(self.mistakes.values(), key=lambda e: (e.path, e.line or 0, e.column or 0))
         covered = sum((c.path, repr(p)) in self.covered for c, p in pairs)
         met, refused = len(self.met), sum(self.met.values())
-        return CheckReport(tuple(found), self.walks, self.refused, len(pairs), covered, met, refused)
+        dropped = tuple(f"{mark.file}:{mark.line}: `{name}`" for name, mark in self.space.unread())
+        return CheckReport(tuple(found), self.walks, self.refused, len(pairs), covered, met, refused, dropped)
 
     def _together(self, pairs: list[tuple[OpenChoice, Any]]) -> list[tuple[OpenChoice, Any]]:
         """Walks with as many alternatives at once as fit together; gives those that failed in company."""

@@ -16,9 +16,10 @@ from archsearch.graph.reader import Items, Leaf, Located, Table
 from archsearch.graph.template import Const, Graph, Input, Member, Pick, Ref, Use
 from archsearch.graph.values import pick_of
 
-__all__ = ["FITS", "GRADIENT", "READOUTS", "asking", "checked", "fit_of", "without_asking"]
+__all__ = ["FITS", "FREQUENCIES", "GRADIENT", "READOUTS", "asking", "checked", "fit_of", "without_asking"]
 
 GRADIENT: Final = "gradient"
+FREQUENCIES: Final = "frequencies"
 FITS: Final[Mapping[str, str]] = MappingProxyType(
     {
         GRADIENT: "every weight by gradient descent",
@@ -26,6 +27,7 @@ FITS: Final[Mapping[str, str]] = MappingProxyType(
         "svm": "the readout as linear support vector machines, one class against the rest",
         "convex": "a readout with one hidden layer of relu units, by its convex program; for sequences of one step",
         "random_features": "a readout on random cosine features of the body's output, by least squares",
+        FREQUENCIES: "one answer whatever the input, by how often each target occurs; what knowing nothing is worth",
     }
 )
 """Each way by name, and what it does."""

@@ -23,6 +23,8 @@ KEYS = (
 FACTS = ("params", "flops_per_token", "state_bytes", "span", "nodes", "depth", "parallel_in_time")
 """What `require` may ask of an architecture, beside the names of `scale`."""
 DEFAULT_WIDTH = 64
+LARGEST = 10**12
+"""The largest number in `scale`; more is a slip of the keyboard, and no tensor has so many rows."""
 ENDS = ("stem", "readout")
 """The ops between a task and the graph, which a space may name."""
 
@@ -139,6 +141,8 @@ def _scale(value: Located | None) -> Mapping[str, int | float]:
             if not number.is_integer():
                 raise located.mark.error("`scale.width` must be a whole number", value=f"`{number}`")
             number = int(number)
+        if number > LARGEST:
+            raise located.mark.error(f"`scale.{name}` is at most {LARGEST:,}", value=f"`{number}`")
         out[name] = number
     return out if WIDTH in out else {WIDTH: DEFAULT_WIDTH, **out}
 

@@ -29,7 +29,7 @@ from archsearch.graph.infer import Inference, infer
 from archsearch.graph.opspec import Registry
 from archsearch.graph.options import OpenChoice, open_choices
 from archsearch.graph.plan import Plan
-from archsearch.graph.reader import Document, load, parse
+from archsearch.graph.reader import Document, Mark, load, parse
 from archsearch.graph.regions import regions
 from archsearch.graph.replay import Replay
 from archsearch.graph.size import Counter, SpaceSize, size
@@ -121,6 +121,11 @@ class SearchSpace(Algebra):
             if len(found) != 1:
                 raise graph.mark.error(f"the graph must have one {kind}", value=f"{len(found)}")
         return cls(document, header, graph, registry, binder)
+
+    @property
+    def fit(self) -> str | Pick:
+        """How weights are found, `gradient` or another of `archsearch.graph.fits`; or the choice of it."""
+        return self._header.fit
 
     def own_ops(self) -> dict[str, str]:
         """The texts of the files that `ops:` names, by the names that copies of them have in a folder `NAME.ops`."""
@@ -231,6 +236,12 @@ class SearchSpace(Algebra):
         from archsearch.graph.check import check
 
         return check(self, samples, seed)
+
+    def unread(self) -> list[tuple[str, Mark]]:
+        """Name and place of each node of the file that no alternative of the space reads."""
+        from archsearch.graph.unread import unread
+
+        return unread(self._graph)
 
     def rescaled(self, **scale: int | float) -> SearchSpace:
         """The same space at other sizes, `space.rescaled(width=128)`; raises `RuleError` on a name it does not have."""

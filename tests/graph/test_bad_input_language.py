@@ -249,6 +249,12 @@ READ = [
         ("must not decide how often", "`depth`"),
     ),
     Bad("a scale of 0", "scale: {width: 0}\ngraph: {op: tanh}", 1, ("above 0", "`0`")),
+    Bad(
+        "a scale that no tensor has",
+        "scale: {width: 99999999999999999999}\ngraph: {op: tanh}",
+        1,
+        ("is at most", "99999"),
+    ),
     Bad("another version", "version: 2\ngraph: {op: tanh}", 1, ("`version`", "1", "`2`")),
     Bad("no graph", "name: x", 1, ("needs a `graph`",)),
     Bad("an empty file", "", 0, ("YAML mapping", "empty file")),
