@@ -11,7 +11,7 @@ __all__ = ["unread"]
 
 
 def unread(graph: Graph) -> list[tuple[str, Mark]]:
-    """Name and place of each node, written in the same file as the graph, that lies on no way to the outputs of its body."""
+    """Name and place of each node of the graph's own file that lies on no way to the outputs of its body."""
     found = {}
     for body in _bodies(graph):
         for slot, member in enumerate(body.members):
