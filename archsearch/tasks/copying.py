@@ -47,6 +47,11 @@ class Copying(TokenTask):
             self.must(low <= high, f"`{kind}shortest` must be at most `{kind}longest`", f"{low} and {high}")
 
     @property
+    def padding(self) -> int:
+        """The last token."""
+        return self.vocabulary - 1
+
+    @property
     def length(self) -> int:
         """Of the longest string in training, the delimiter, and the string again but for its last token."""
         return 2 * self.longest
@@ -63,11 +68,11 @@ class Copying(TokenTask):
     def draw(self, count: int, split: Split, generator: torch.Generator) -> Examples:
         """`(count, length_in(split))` tokens, the next one of each, and a mask of the second string."""
         low, high = (self.shortest, self.longest) if split == "train" else (self.test_shortest, self.test_longest)
-        delimiter, padding = self.vocabulary - 2, self.vocabulary - 1
+        delimiter = self.vocabulary - 2
         size = torch.randint(low, high + 1, (count, 1), generator=generator)
         string = torch.randint(delimiter, (count, high), generator=generator)
         step = torch.arange(2 * high + 1).expand(count, -1)
         token = torch.where(step < size, step, step - size - 1).clamp(0, high - 1)
-        rows = string.gather(1, token).masked_fill(step == size, delimiter).masked_fill(step > 2 * size, padding)
+        rows = string.gather(1, token).masked_fill(step == size, delimiter).masked_fill(step > 2 * size, self.padding)
         asked = (step > size) & (step <= 2 * size)
         return Examples(rows[:, :-1].contiguous(), rows[:, 1:].contiguous(), asked[:, 1:].contiguous())

@@ -44,6 +44,11 @@ class DrawnTask(Task):
     examples_test: int = setting(1280, low=1, help="examples that the finals are scored on")
     seed: int = setting(0, low=0, help="of the data")
 
+    @property
+    def padding(self) -> int | None:
+        """The token that fills up short sequences, of which any number at the end makes no other example."""
+        return None
+
     @abstractmethod
     def draw(self, count: int, split: Split, generator: torch.Generator) -> Examples:
         """`count` examples for a split, all from the CPU generator `generator`; some may be equal."""
@@ -86,7 +91,7 @@ def _distinct(task: DrawnTask, split: Split, generator: torch.Generator, known: 
     for _ in range(DRAWS):
         parts = -(-(count - len(hashes)) // DRAW)
         drawn = _joined([task.draw(DRAW, split, generator) for _ in range(parts)])
-        own = row_numbers(drawn.inputs)
+        own = row_numbers(drawn.inputs, task.padding or 0)
         rows = _new(own, torch.cat([known, hashes]))
         kept.append(_take(drawn, rows))
         hashes = torch.cat([hashes, own[rows]])
@@ -95,14 +100,18 @@ def _distinct(task: DrawnTask, split: Split, generator: torch.Generator, known: 
     said = ", ".join(f"{key}={value}" for key, value in task.settings().items() if key != "seed")
     raise ConfigError(
         f"Task `{task.name}`: the settings must allow {count:,} different examples in split {split}, but got {said}: "
-        f"only {len(hashes):,} were found."
+        f"only {len(hashes):,} were found. Ask for fewer (`examples_{split}`), or make it harder."
     )
 
 
-def row_numbers(inputs: Tensor) -> Tensor:
-    """A number of 64 bits a row, equal for equal rows. (Two rows that meet by chance count as one: no harm.)"""
+def row_numbers(inputs: Tensor, padding: int = 0) -> Tensor:
+    """A number of 64 bits a row, equal for equal rows, however many `padding` one of them has more at its end.
+
+    (Two rows that meet by chance count as one: no harm.)
+    """
     flat = inputs.flatten(1)
-    bits = flat.contiguous().view(torch.int32).long() if flat.is_floating_point() else flat
+    bits = flat.contiguous().view(torch.int32).long() if flat.is_floating_point() else flat - padding
+    # The generator goes on where it stands: a longer row begins with the factors of a shorter one.
     factors = torch.randint(-(2**62), 2**62, (bits.shape[1],), generator=torch.Generator().manual_seed(0))
     return (bits * factors).sum(1)
 

@@ -48,6 +48,11 @@ class GeneratedLanguage(DrawnTask):
         "learning_rates": (3e-3,),
         "evaluation_examples": 1280,  # all of them: the ceiling is that of just these
     }
+    ladder: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "states": (4, 8, 16, 32, 64),
+        "vocabulary": (16, 32, 64, 128),
+        "memory": (16.0, 8.0, 4.0, 2.0),
+    }
 
     kind: str = setting("hmm", options=("hmm", "markov", "pcfg"), help="what writes the language")
     vocabulary: int = setting(32, low=2, high=4096, help="tokens, the full stop of a grammar among them")

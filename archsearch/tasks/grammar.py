@@ -9,6 +9,7 @@ Legend of shapes: N sentences or sequences, L words of a sentence, Q nonterminal
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 import torch
 from torch import Tensor
@@ -33,23 +34,20 @@ class Grammar:
 
     def __init__(self, pairs: Tensor, emits: Tensor, branching: float, depth: int) -> None:
         self.pairs, self.emits, self.branching, self.depth = pairs, emits, branching, depth
-        self._pair_draws, self._word_draws = Draws(pairs.flatten(1)), Draws(emits)
+        self._branch_draws = Draws(torch.cat([branching * pairs.flatten(1), (1.0 - branching) * emits], 1))
+        self._word_draws = Draws(emits)
 
     def sample(self, count: int, length: int, generator: torch.Generator) -> Tensor:
         """See `Language`; each row starts with a sentence, and its last one may be cut."""
-        rows = torch.full((count, length + 1), -1)  # what is too long falls into the last column
-        filled = torch.zeros(count, dtype=torch.int64)
-        while int(filled.min()) < length:
-            short = (filled < length).nonzero().flatten()
-            mean = sum((2 * self.branching) ** n for n in range(self.depth + 1)) / 2 + 1.0
-            each = max(1, math.ceil(float(length - filled[short].double().mean()) / mean))
-            slots = self._sentences(len(short) * each, generator).view(len(short), -1)
-            word = slots >= 0
-            place = filled[short].unsqueeze(1) + word.cumsum(1) - 1
-            place = torch.where(word, place, length).clamp(max=length)
-            rows[short] = rows[short].scatter(1, place, slots)
-            filled[short] += word.sum(1)
-        return rows[:, :length].contiguous()
+        mean = 1.0
+        for _ in range(self.depth):
+            mean = (1.0 - self.branching) + 2.0 * self.branching * mean
+        rows = torch.empty(0, length, dtype=torch.int64)
+        while len(rows) < count:
+            missing = count - len(rows)
+            sentences = self._sentences(math.ceil(missing * (length / (mean + 1.0) + 1.0)), generator)
+            rows = torch.cat([rows, _cut(sentences[sentences >= 0], length)[:missing]])
+        return rows
 
     def bits(self, rows: Tensor) -> float:
         """See `Language`: whole sentences by the inside algorithm, the cut one by its prefix probability.
@@ -63,18 +61,21 @@ class Grammar:
 
     def _sentences(self, count: int, generator: torch.Generator) -> Tensor:
         """`(count, 2^depth + 1)` tokens of a sentence each, with -1 wherever there is none."""
-        size = len(self.emits)
-        tokens = torch.full((count, 2**self.depth), -1)
-        place = torch.arange(count) * 2**self.depth  # of each open branch in the flat tokens
+        size, width = len(self.emits), 2**self.depth + 1
+        tokens = torch.full((count, width), -1)
+        tokens[:, -1] = 0
+        flat = tokens.view(-1)
+        place = torch.arange(0, count * width, width)  # of each open branch in the flat tokens
         symbol = torch.zeros(count, dtype=torch.int64)
-        for level in range(self.depth, -1, -1):
-            grows = torch.rand(len(symbol), generator=generator) < (self.branching if level else 0.0)
-            tokens.view(-1)[place[~grows]] = self._word_draws(symbol[~grows], generator) + 1
-            both = self._pair_draws(symbol[grows], generator)
-            left = place[grows]
-            place = torch.cat([left, left + 2 ** max(level - 1, 0)])
+        for level in range(self.depth, 0, -1):
+            drawn = self._branch_draws(symbol, generator)
+            grows = drawn < size**2
+            flat[place[~grows]] = drawn[~grows] - (size**2 - 1)
+            both, left = drawn[grows], place[grows]
+            place = torch.cat([left, left + 2 ** (level - 1)])
             symbol = torch.cat([both // size, both % size])
-        return torch.cat([tokens, torch.zeros(count, 1, dtype=torch.int64)], 1)
+        flat[place] = self._word_draws(symbol, generator) + 1
+        return tokens
 
     def _logs(self, sentences: list[Tensor], prefix: bool) -> float:
         """The summed log probabilities of sentences, or of being begun so: a tensor of words `(N, L)` for every L."""
@@ -143,6 +144,16 @@ class _Chart:
             return torch.zeros_like(self._emitted[:, 0])
         left, right = (torch.stack(side, 1) for side in zip(*sides, strict=True))
         return (left.transpose(1, 2) @ right).flatten(1) @ self._pairs
+
+
+def _cut(stream: Tensor, length: int) -> Tensor:
+    """`(N, length)`: rows of a stream of sentences, each from where the first sentence behind the one before begins."""
+    begins = [0, *((stream == 0).nonzero().flatten() + 1).tolist()]
+    chosen, begin = [], 0
+    while begin + length <= len(stream):
+        chosen.append(begin)
+        begin = begins[bisect_left(begins, begin + length)]
+    return stream[torch.tensor(chosen, dtype=torch.int64).unsqueeze(1) + torch.arange(length)]
 
 
 def _sentences_of(rows: Tensor) -> tuple[list[Tensor], list[Tensor]]:

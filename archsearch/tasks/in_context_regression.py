@@ -45,6 +45,10 @@ class InContextRegression(DrawnTask):
         "weight_decay": 0.0,
         "evaluation_examples": 16384,  # the squares of few numbers scatter: with 1,024 the score is off by 4 %
     }
+    ladder: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "dimensions": (1, 2, 3, 4, 6, 8, 10),
+        "pairs": (40, 20, 10, 5),
+    }
 
     examples_train: int = setting(131072, low=1, help="examples to train on")
     examples_validation: int = setting(16384, low=1, help="examples that the search is scored on")

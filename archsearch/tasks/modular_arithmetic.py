@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
@@ -28,6 +29,8 @@ PLUS, MINUS, TIMES, LEFT, RIGHT = range(5)
 """The signs: tokens after the digits, in this order."""
 DIGIT = -1
 """Stands among signs where a digit does."""
+FRESH = 1
+"""The state before the first token: the sum of nothing and the product of nothing."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,9 @@ class ModularArithmetic(StateTrackingTask):
             signs, depths = operators, torch.zeros_like(digits)
             signs[::2] = DIGIT
         tokens = torch.where(signs == DIGIT, digits, self.modulus + signs)
-        whole = (depths == 0) & ((signs == DIGIT) | (signs == RIGHT))
-        return tokens.T, _values(signs, digits, depths, self.modulus).T, whole.T
+        closed = signs == RIGHT
+        whole = (depths == 0) & ((signs == DIGIT) | closed)
+        return tokens.T, _values(tokens, depths, closed, self.modulus).T, whole.T
 
 
 def _bracketed(lengths: Tensor, operators: Tensor, chances: Tensor, deepest: int) -> tuple[Tensor, Tensor]:
@@ -93,49 +97,59 @@ def _bracketed(lengths: Tensor, operators: Tensor, chances: Tensor, deepest: int
         chances: between 0 and 1, `(T, N)`.
         deepest: brackets that may be open.
     """
-    depth, wanted = torch.zeros_like(lengths), torch.ones_like(lengths, dtype=torch.bool)
     left = lengths - torch.arange(len(operators)).unsqueeze(1)
+    # An operand needs one symbol, and one more for every open bracket; a bracket more takes two besides.
+    most = torch.where(chances < OPEN, (left - 3).clamp(-1, deepest - 1), -1).to(torch.int8)
+    least = torch.where(chances < CLOSE, 1, left.clamp(1, deepest + 1)).to(torch.int8)
+    depth, wanted = torch.zeros_like(most[0]), torch.ones_like(lengths, dtype=torch.bool)
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
-    for n, may_open, may_close in zip(
-        left.unbind(), (chances < OPEN).unbind(), (chances < CLOSE).unbind(), strict=True
-    ):
-        # An operand needs one symbol, and one more for every open bracket; a bracket more takes two besides.
-        spare = n - depth
-        opens = may_open & (spare >= 3) & (depth < deepest)
-        closes = (may_close | (spare == 0)) & (depth > 0)
-        bracket = torch.where(wanted, opens, closes)
-        depth = torch.where(wanted, 1, -1).mul_(bracket).add_(depth)
+    for opens_up_to, closes_from in zip(most.unbind(), least.unbind(), strict=True):
+        bracket = torch.where(wanted, depth <= opens_up_to, depth >= closes_from)
+        opens = wanted & bracket
+        depth = torch.add(depth, opens.view(torch.int8), alpha=2).sub_(bracket.view(torch.int8))
         rows.append((wanted, bracket, depth))
         wanted = wanted == bracket
     operand, bracket, depths = (torch.stack(r) for r in zip(*rows, strict=True))
     plain = torch.where(operand, DIGIT, operators)
-    return torch.where(bracket, torch.where(operand, LEFT, RIGHT), plain), depths
+    return torch.where(bracket, torch.where(operand, LEFT, RIGHT), plain), depths.long()
 
 
-def _values(signs: Tensor, digits: Tensor, depths: Tensor, modulus: int) -> Tensor:
+def _values(tokens: Tensor, depths: Tensor, closed: Tensor, modulus: int) -> Tensor:
     """The value of what stands since the innermost bracket that is open, `(T, N)`.
 
-    It is `total + product`: an operand goes into the product, and + and − put that to the total and begin another, so
-    that × binds before both. A bracket lays the two aside, level by level, until its other half.
+    Args:
+        tokens: digits, and signs behind them.
+        depths: how many brackets are open after each token.
+        closed: where a bracket closes.
     """
-    left, right = signs == LEFT, signs == RIGHT
-    ends = ((signs == PLUS) | (signs == MINUS)).long()
-    begun = ends - 2 * (signs == MINUS)
-    factor = torch.where(signs == DIGIT, digits, 1).masked_fill_(ends.bool(), 0)
-    aside = torch.zeros(int(depths.max()) + 2, 2, signs.shape[1], dtype=torch.int64)
-    # What no bracket lays aside goes to the last place, which nobody reads.
-    place = torch.where(left, depths - 1, len(aside) - 1)[:, None, None].expand(-1, -1, 2, -1)
-    level = depths[:, None, None].expand(-1, -1, 2, -1)
-    empty = torch.tensor([[0], [1]]).expand(2, signs.shape[1])
-    both, values = empty, []
-    steps = zip(*(x.unbind() for x in (ends, begun, factor, left, right, place, level)), strict=True)
-    for end, new, by, opens, closes, put, back in steps:
-        total, product = before = both
-        both = torch.stack([torch.addcmul(total, product, end), torch.addcmul(new, product, by).remainder_(modulus)])
-        if len(aside) > 2:
-            aside.scatter_(0, put, before.unsqueeze(0))
-            outer = aside.gather(0, back).squeeze(0)
-            outer[1] *= before.sum(0)
-            both = torch.where(opens, empty, torch.where(closes, outer.remainder_(modulus), both))
-        values.append(both.sum(0))
-    return torch.stack(values).remainder_(modulus)
+    after, value = _steps(modulus)
+    width, count = modulus + RIGHT + 1, tokens.shape[1]
+    state = torch.full((count,), FRESH)
+    # A place for the state at each depth: what is under way outside a bracket waits there until it closes.
+    places = depths * count + torch.arange(count)
+    waiting = torch.full(((int(depths.max()) + 1) * count,), FRESH)
+    states = []
+    for token, place, closes in zip(tokens.unbind(), places.unbind(), closed.unbind(), strict=True):
+        token = torch.where(closes, value.index_select(0, state), token)  # what was in brackets is as good as a digit
+        state = after.index_select(0, torch.add(token, waiting.index_select(0, place), alpha=width))
+        waiting.index_copy_(0, place, state)
+        states.append(state)
+    return value[torch.stack(states)]
+
+
+@lru_cache(maxsize=4)
+def _steps(modulus: int) -> tuple[Tensor, Tensor]:
+    """The state after each state and token, `(m² (m + 5),)`, and the value of each state, `(m²,)`.
+
+    A state is `total` · m + `product`, and its value total + product: an operand goes into the product, and + and − put
+    that to the total and begin another, so that × binds before both. A bracket begins an expression of its own.
+    """
+    state, digits = torch.arange(modulus**2), torch.arange(modulus)
+    total, product = state // modulus, state % modulus
+    value = (total + product) % modulus
+    after = state.unsqueeze(1).repeat(1, modulus + RIGHT + 1)
+    after[:, :modulus] = (total * modulus).unsqueeze(1) + product.unsqueeze(1) * digits % modulus
+    after[:, modulus + PLUS] = value * modulus + 1
+    after[:, modulus + MINUS] = value * modulus + modulus - 1
+    after[:, modulus + LEFT] = FRESH
+    return after.flatten(), value

@@ -37,6 +37,11 @@ class RandomFunctions(DrawnTask):
     metric: ClassVar[str] = "mse"
     maximize: ClassVar[bool] = False
     training: ClassVar[Mapping[str, Any]] = {"steps": 2000, "batch": 64, "learning_rates": (3e-3,)}
+    ladder: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "frequency": (1.0, 2.0, 4.0, 8.0, 16.0),
+        "dimensions": (1, 2, 3, 4, 6, 8),
+        "examples_train": (12800, 3200, 800, 200),
+    }
 
     dimensions: int = setting(2, low=1, high=1024, help="numbers that make a point, each between -1 and 1")
     terms: int = setting(32, low=1, high=4096, help="cosines")

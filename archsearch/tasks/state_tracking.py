@@ -78,6 +78,11 @@ class StateTrackingTask(TokenTask):
         return self.symbols + 1
 
     @property
+    def padding(self) -> int:
+        """The token behind the symbols."""
+        return self.symbols
+
+    @property
     def output(self) -> OutputKind:
         """One distribution over the states a step."""
         return OutputKind("steps", self.states)
@@ -103,7 +108,7 @@ class StateTrackingTask(TokenTask):
             counts = counts & known
         if self._is_long(split):
             counts = counts & (step > self.length)
-        return Examples(symbols.masked_fill(step > end, self.symbols), states.masked_fill(step > end, 0), counts)
+        return Examples(symbols.masked_fill(step > end, self.padding), states.masked_fill(step > end, 0), counts)
 
     def _is_long(self, split: Split) -> bool:
         return split == "test" or (split == "validation" and self.validate == "long")

@@ -36,6 +36,10 @@ class TwoSpirals(DrawnTask):
     metric: ClassVar[str] = "accuracy"
     maximize: ClassVar[bool] = True
     training: ClassVar[Mapping[str, Any]] = {"steps": 2000, "batch": 64, "learning_rates": (3e-3,)}
+    ladder: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "turns": (1.0, 2.0, 3.0, 4.0, 6.0, 8.0),
+        "examples_train": (2048, 1024, 512, 256, 128, 64),
+    }
 
     examples_train: int = setting(2048, low=1, help="examples to train on")
     turns: float = setting(3.0, low=0.1, high=100.0, help="how often an arm goes round")

@@ -35,6 +35,11 @@ class WordSenses(TokenTask):
     metric: ClassVar[str] = "accuracy"
     maximize: ClassVar[bool] = True
     training: ClassVar[Mapping[str, Any]] = {"steps": 400, "batch": 32, "learning_rates": (3e-3,)}
+    ladder: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "words": (8, 16, 32, 64, 128, 256),
+        "senses": (2, 4, 8, 16),
+        "distance": (0, 4, 16, 64),
+    }
 
     words: int = setting(16, low=2, high=4096, help="ambiguous words, and as many meanings")
     senses: int = setting(4, low=2, high=4096, help="meanings of one word, one for each topic; at most `words`")
