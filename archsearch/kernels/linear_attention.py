@@ -101,7 +101,7 @@ def chunked(k: Tensor, v: Tensor, decay: Tensor | None = None, start: Tensor | N
         start: the state before the first step, `(N, R, V)`.
     """
     rows = decay is not None and decay.shape[2] > 1
-    length = chunk_length(k.device, rows=rows)
+    length = chunk_length(k.device, k.shape[2])
     length = min(length, 1 << (k.shape[1] - 1).bit_length() if rows else k.shape[1])
     factors: Decay | RowDecay | None = None
     if decay is not None:

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from archsearch.kernels.chunk_states import cut
+from archsearch.kernels.dispatch import system_chunk
 
 __all__ = ["mlstm", "mlstm_step", "normalised"]
 
-_LENGTH = 16
 _LEAST = 1e-6  # the denominator where exp(−m) underflows
 
 
@@ -32,7 +32,7 @@ def mlstm(q: Tensor, k: Tensor, v: Tensor, log_i: Tensor, log_f: Tensor) -> tupl
     Returns:
         h, `(N, T, V)`; C and n side by side, `(N, R, V + 1)`; m, `(N,)`.
     """
-    time, length = q.shape[1], min(_LENGTH, q.shape[1])
+    time, length = q.shape[1], min(q.shape[1], system_chunk(q.device, q.shape[2], q.shape[1]))
     one = torch.ones_like(v[..., :1])
     q, k, v = (cut(x, length) for x in (q, k, torch.cat([v, one], -1)))
     forgot = cut(log_f.unsqueeze(-1).double(), length).squeeze(-1).cumsum(2)

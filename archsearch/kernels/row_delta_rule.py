@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from archsearch.kernels.chunk_states import carry, cut, unit_inverse
+from archsearch.kernels.dispatch import system_chunk
+from archsearch.kernels.gated import at_most_zero
 
 __all__ = ["FORGOTTEN", "row_delta_rule"]
 
 FORGOTTEN = -40.0
 """The least logarithm of a decay: `exp(−40)` of a state is nothing beside what single precision holds."""
 
-_LONGEST = 16
 _RANGE = 40.0  # largest exponent of a factor; two of them and what they multiply stay finite in single precision
 
 
@@ -47,13 +48,13 @@ def row_delta_rule(
     Args:
         q, w, b, k: `(N, T, R)`.
         v: `(N, T, V)`.
-        log_g: `(N, T, R)`, at most 0; less than `FORGOTTEN` counts as that.
+        log_g: `(N, T, R)`; what is above 0 counts as 0, what is below `FORGOTTEN` as that.
         start: the state before the first step, `(N, R, V)`; zero if `None`.
 
     Returns:
         `(N, T, V)` and `(N, R, V)`.
     """
-    log_g = log_g.clamp(min=FORGOTTEN)
+    log_g = at_most_zero(log_g, FORGOTTEN)
     length = _length(log_g)
     c = _scaled(*(cut(x, length) for x in (q, w, b, k, v, log_g)))
     inverse = unit_inverse(c.w @ c.b.mT)
@@ -70,11 +71,11 @@ def row_delta_rule(
 def _length(log_g: Tensor) -> int:
     """The longest chunk, a power of two, in which no factor leaves its range."""
     least = max(-float(log_g.detach().amin()), 1e-3)
-    length = 2
+    longest, length = system_chunk(log_g.device, log_g.shape[2], log_g.shape[1]), 2
     # Half of a chunk lies on each side of its middle. What is not a number takes the shortest chunk.
-    while length < _LONGEST and length * least <= _RANGE:
+    while 2 * length <= longest and length * least <= _RANGE:
         length *= 2
-    return min(length, max(2, log_g.shape[1]))
+    return length
 
 
 def _scaled(q: Tensor, w: Tensor, b: Tensor, k: Tensor, v: Tensor, log_g: Tensor) -> _Scaled:

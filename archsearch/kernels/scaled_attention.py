@@ -2,151 +2,182 @@
 
     S_t = g_t ⊙ S_{t−1} + k_t v_tᵀ        y_t = S_tᵀ q_t
 
-N sequences, T time, M chunks of C steps, R rows, V columns; A is 1 for a decay a sequence and R for one a row. With F
-the running sum of `log g` in a chunk, seen from the middle of the chunk, `q̂ = q exp(F)` and `k̂ = k exp(−F)` make a
-chunk one without decay (Yang et al. 2023, arXiv:2312.06635, section 4); `enter` and `leave` are what is left of a state
-from the start of a chunk to its middle and from there to its end. That holds while the exponents are in range: `fits`.
+G groups (copies × batch), H heads, T time, M chunks of C steps, R rows, V columns; A is 1 for a decay a head and R for
+one a row. With F the running sum of `log g` in a chunk, seen from the middle of the chunk, `q̂ = q exp(F)` and `k̂ = k
+exp(−F)` make a chunk one without decay (Yang et al. 2023, arXiv:2312.06635, section 4). The state before a chunk is
+held as what is left of it at the middle, Ŝ, so that `Ŝ_{j+1} = kept_j (Ŝ_j + k̂ᵀ v)`, `kept_j` from one middle to the
+next. That holds while the exponents are in range: `fits`.
 
 The gradient of `log g_t` needs no factor of its own: it is an exponent of each product `q_t · k_s` between whose steps
 it stands, hence the sum over the rest of the chunk of `q̂ · dq̂ − k̂ · dk̂`, and `S · dS` at the end of the chunk.
+
+Inputs come as views of `(G, T, H · A)` and go to `(M, G, H, C, A)` with the one pass that scales them, and back.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from archsearch.kernels.chunk_states import cut
+__all__ = ["Factors", "chunks_first", "exponent_gradient", "factors", "fits", "scaled_attention", "time_first"]
 
-__all__ = ["exponent_gradient", "factors", "fits", "half", "scaled_attention"]
-
-_HALF = 16  # steps to either side of the middle of a chunk
 _RANGE = 60.0  # exponents to either side of the middle of a chunk that single precision holds, and products of them
 
 
-def fits(log_g: Tensor) -> bool:
-    """Whether no factor of any chunk leaves its range: false for what is not a number, too."""
-    return bool(cut(log_g.detach(), half(log_g.shape[1], _HALF)).sum(2).amin() >= -_RANGE)
-
-
-def half(time: int, most: int) -> int:
-    """Half of a chunk's steps."""
-    return max(1, min(most, time // 2))
-
-
-def factors(log_g: Tensor | None, length: int) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """`exp(F)`, `(N, M, C, A)`, and `enter` and `leave`, `(N, M, A, 1)`."""
-    if log_g is None:
-        return None, None, None
-    since = cut(log_g, length).cumsum(2)
-    middle = since[:, :, length // 2 - 1 : length // 2]
-    ahead = since - middle
-    return ahead.exp(), middle.exp().mT, ahead[:, :, -1:].exp().mT
-
-
-def exponent_gradient(own: Tensor, states: Tensor, d_states: Tensor, grown: Tensor) -> Tensor:
-    """The gradient of `log g`, `(N, M · C, A)`.
+class Factors(NamedTuple):
+    """What scales a chunk, empty where nothing is forgotten.
 
     Args:
-        own: what each step's exponent adds to the loss, `(N, M, C, R)`.
-        states, d_states: `(M + 1, N, R, V)`.
-        grown: `(N, M, C, A)`.
+        grown: `exp(F)`, `(M, G, H, C, A)`.
+        kept: of a state at the middle of a chunk, at that of the next or the end of the last, `(M, G · H, A, 1)`.
     """
-    whole = (states[1:] * d_states[1:]).sum(-1).transpose(0, 1).unsqueeze(2)
+
+    grown: Tensor | None = None
+    kept: Tensor | None = None
+
+
+def fits(log_g: Tensor, length: int) -> bool:
+    """Whether no factor of chunks of `length` steps leaves its range: false for what is not a number, too.
+
+    Args:
+        log_g: `(G, H, T, A)`.
+    """
+    return bool(_cut(log_g.detach().transpose(1, 2), length // 2).sum(2).amin() >= -_RANGE)
+
+
+def _cut(x: Tensor, length: int) -> Tensor:
+    """`(G, T, H, A)` to `(G, M, C, H, A)`, filled up with zeros."""
+    gap = -x.shape[1] % length
+    whole = F.pad(x, (0, 0, 0, 0, 0, gap)) if gap else x
+    chunks: Tensor = whole.unflatten(1, (-1, length))
+    return chunks
+
+
+def chunks_first(x: Tensor, length: int, scale: Tensor | None = None, *, over: bool = False) -> Tensor:
+    """`(G, H, T, A)` to `(M, G, H, C, A)`, times `scale` of that shape, or over it."""
+    view = _cut(x.transpose(1, 2), length).permute(1, 0, 3, 2, 4)
+    out = torch.empty(view.shape, dtype=x.dtype, device=x.device)
+    if scale is None:
+        return out.copy_(view)
+    return torch.div(view, scale, out=out) if over else torch.mul(view, scale, out=out)
+
+
+def time_first(x: Tensor, time: int, scale: Tensor | None = None, *, over: bool = False) -> Tensor:
+    """The way back: a `(G, H, T, A)` that is laid out as `(G, T, H, A)`."""
+    m, g, h, c, a = x.shape
+    out = x.new_empty(g, m, c, h, a)
+    view = out.permute(1, 0, 3, 2, 4)
+    if scale is None:
+        view.copy_(x)
+    else:
+        (torch.div if over else torch.mul)(x, scale, out=view)
+    return out.view(g, m * c, h, a)[:, :time].transpose(1, 2)
+
+
+def factors(log_g: Tensor | None, length: int) -> Factors:
+    """Of `(G, H, T, A)`."""
+    if log_g is None:
+        return Factors()
+    ahead = _cut(log_g.transpose(1, 2), length).cumsum(2)
+    middle = ahead[:, :, length // 2 - 1 : length // 2].clone()
+    grown = ahead.sub_(middle).exp_().permute(1, 0, 3, 2, 4)
+    kept = grown[:, :, :, -1].clone(memory_format=torch.contiguous_format)
+    kept[:-1] *= middle[:, 1:, 0].transpose(0, 1).exp()
+    return Factors(grown, kept.flatten(1, 2).unsqueeze(-1))
+
+
+def exponent_gradient(own: Tensor, states: Tensor, d_states: Tensor, grown: Tensor, time: int) -> Tensor:
+    """The gradient of `log g`, `(G, H, T, A)`.
+
+    Args:
+        own: what each step's exponent adds to the loss, `(M, G, H, C, R)`; overwritten.
+        states, d_states: `(M + 1, G · H, R, V)`.
+    """
+    whole = (states[1:] * d_states[1:]).sum(-1).view(*own.shape[:3], 1, -1)
     if grown.shape[-1] == 1:
         own, whole = own.sum(-1, keepdim=True), whole.sum(-1, keepdim=True)
-    return (own.sum(2, keepdim=True) + whole + own - own.cumsum(2)).flatten(1, 2)
+    so_far = own.cumsum(3)
+    own.sub_(so_far).add_(so_far[:, :, :, -1:] + whole)
+    return time_first(own, time)
 
 
-def scaled_attention(q: Tensor, k: Tensor, v: Tensor, log_g: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def scaled_attention(q: Tensor, k: Tensor, v: Tensor, log_g: Tensor | None, length: int) -> tuple[Tensor, Tensor]:
     """All readings from an empty state, and the state after the last step.
 
     Args:
-        q, k: `(N, T, R)`.
-        v: `(N, T, V)`.
-        log_g: `(N, T, A)`, at most 0; `None` where nothing is forgotten.
+        q, k: `(G, H, T, R)`.
+        v: `(G, H, T, V)`.
+        log_g: `(G, H, T, A)`, at most 0; `None` where nothing is forgotten.
+        length: C, even; see `dispatch.scaled_chunk`.
 
     Returns:
-        `(N, T, V)` and `(N, R, V)`.
+        `(G, H, T, V)` and `(G · H, R, V)`.
     """
-    y, last = _ScaledAttention.apply(q, k, v, log_g)  # type: ignore[no-untyped-call]
+    y, last = _ScaledAttention.apply(q, k, v, log_g, length)  # type: ignore[no-untyped-call]
     return y, last
 
 
 class _ScaledAttention(torch.autograd.Function):
-    """Works on chunks with N and M as one axis of matrices; states have M first, so that a step is one block."""
+    """Products take M, G and H as one axis; chunks come first in memory, so that a step of states is one block."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, log_g: Tensor | None) -> tuple[Tensor, Tensor]:
-        n, time = q.shape[:2]
-        length = 2 * half(time, _HALF)
-        q, k, v = (cut(x, length) for x in (q, k, v))
-        m = q.shape[1]
-        grown, enter, leave = factors(log_g, length)
-        if grown is not None:
-            q, k = q * grown, k / grown
-        q, k, v = (x.flatten(0, 1) for x in (q, k, v))
-        written = (k.mT @ v).view(n, m, k.shape[-1], -1)
-        states = _states(written, enter, leave)
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, log_g: Tensor | None, length: int) -> tuple[Tensor, Tensor]:
+        f = factors(log_g, length)
+        ctx.time = q.shape[2]
+        q, k, v = chunks_first(q, length, f.grown), chunks_first(k, length, f.grown, over=True), chunks_first(v, length)
+        shape = v.shape
+        q, k, v = (x.flatten(0, 2) for x in (q, k, v))
+        states = _states((k.mT @ v).unflatten(0, (shape[0], -1)), f.kept)
         inside = (q @ k.mT).tril_()
-        before = states[:-1].transpose(0, 1)
-        y = torch.baddbmm(q @ (before if enter is None else before * enter).reshape(n * m, -1, v.shape[-1]), inside, v)
-        ctx.save_for_backward(q, k, v, inside, states, grown, enter, leave)
-        ctx.time = time
-        return y.view(n, m * length, -1)[:, :time], states[-1]
+        y = (q @ states[:-1].flatten(0, 1)).baddbmm_(inside, v)
+        ctx.save_for_backward(q, k, v, inside, states, *f)
+        ctx.shape = shape
+        return time_first(y.view(shape), ctx.time), states[-1]
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, g: Tensor, g_last: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        q, k, v, inside, states, grown, enter, leave = ctx.saved_tensors
-        m, n, length, time = states.shape[0] - 1, states.shape[1], q.shape[1], ctx.time
-        d_y = cut(g, length).flatten(0, 1)
-        read = (q.mT @ d_y).view(n, m, *states.shape[2:])
-        d_states = _states_backwards(read, g_last, enter, leave)  # (M + 1, N, R, V)
-        after = d_states[1:].transpose(0, 1)
-        d_written = (after if leave is None else after * leave).reshape(n * m, *states.shape[2:])
-        before = states[:-1].transpose(0, 1)
-        before = (before if enter is None else before * enter).reshape(n * m, *states.shape[2:])
+    def backward(ctx: Any, g: Tensor, g_last: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, inside, states, grown, kept = ctx.saved_tensors
+        outer, time = ctx.shape[:-1], ctx.time
+        d_y = chunks_first(g, outer[-1]).flatten(0, 2)
+        d_states, d_written = _states_backwards((q.mT @ d_y).unflatten(0, (outer[0], -1)), g_last, kept)
+        d_written = d_written.flatten(0, 1)
         d_inside = (d_y @ v.mT).tril_()
-        d_q = torch.baddbmm(d_y @ before.mT, d_inside, k)
-        d_k = torch.baddbmm(v @ d_written.mT, d_inside.mT, q)
-        d_v = torch.baddbmm(k @ d_written, inside.mT, d_y)
+        d_q = (d_y @ states[:-1].flatten(0, 1).mT).baddbmm_(d_inside, k)
+        d_k = (v @ d_written.mT).baddbmm_(d_inside.mT, q)
+        d_v = (k @ d_written).baddbmm_(inside.mT, d_y)
         d_log_g = None
         if grown is not None:
-            d_log_g = exponent_gradient((q * d_q - k * d_k).view(n, m, length, -1), states, d_states, grown)[:, :time]
-            d_q, d_k = d_q.view(n, m, length, -1) * grown, d_k.view(n, m, length, -1) / grown
-        d_q, d_k, d_v = (x.view(n, m * length, -1)[:, :time] for x in (d_q, d_k, d_v))
-        return d_q, d_k, d_v, d_log_g
+            own = (q * d_q).addcmul_(k, d_k, value=-1.0).view(*outer, -1)
+            d_log_g = exponent_gradient(own, states, d_states, grown, time)
+        d_q, d_k, d_v = (x.view(*outer, -1) for x in (d_q, d_k, d_v))
+        d_q, d_k = time_first(d_q, time, grown), time_first(d_k, time, grown, over=True)
+        return d_q, d_k, time_first(d_v, time), d_log_g, None
 
 
-def _states(written: Tensor, enter: Tensor | None, leave: Tensor | None) -> Tensor:
-    """The states before each chunk and after the last, `(M + 1, N, R, V)`."""
-    n, m, *shape = written.shape
-    states = written.new_empty(m + 1, n, *shape)
+def _states(written: Tensor, kept: Tensor | None) -> Tensor:
+    """Ŝ of each chunk, and the state after the last, `(M + 1, G · H, R, V)`."""
+    states = written.new_empty(written.shape[0] + 1, *written.shape[1:])
     states[0].zero_()
-    if enter is None or leave is None:
-        for j, new_j in enumerate(written.unbind(1)):
-            torch.add(states[j], new_j, out=states[j + 1])
-        return states
-    new, kept = (written * leave).unbind(1), (enter * leave).unbind(1)
-    for j in range(m):
-        torch.addcmul(new[j], kept[j], states[j], out=states[j + 1])
+    for j, new in enumerate(written.unbind(0)):
+        torch.add(states[j], new, out=states[j + 1])
+        if kept is not None:
+            states[j + 1].mul_(kept[j])
     return states
 
 
-def _states_backwards(read: Tensor, last: Tensor, enter: Tensor | None, leave: Tensor | None) -> Tensor:
-    """The gradients of the states, `(M + 1, N, R, V)`."""
-    n, m, *shape = read.shape
-    d = read.new_empty(m + 1, n, *shape)
+def _states_backwards(read: Tensor, last: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The gradients of Ŝ, `(M + 1, G · H, R, V)`, and of what is added to it, `(M, G · H, R, V)`."""
+    m = read.shape[0]
+    d = read.new_empty(m + 1, *read.shape[1:])
     d[m] = last
-    if enter is None or leave is None:
-        for j, r in zip(range(m - 1, -1, -1), reversed(read.unbind(1)), strict=True):
-            torch.add(r, d[j + 1], out=d[j])
-        return d
-    new, kept = (read * enter).unbind(1), (enter * leave).unbind(1)
+    d_written = d[1:] if kept is None else torch.empty_like(read)
     for j in range(m - 1, -1, -1):
-        torch.addcmul(new[j], kept[j], d[j + 1], out=d[j])
-    return d
+        if kept is not None:
+            torch.mul(d[j + 1], kept[j], out=d_written[j])
+        torch.add(d_written[j], read[j], out=d[j])
+    return d, d_written

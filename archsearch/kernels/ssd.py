@@ -40,7 +40,7 @@ def ssd(u: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, *, signed: bool = Fa
     if fast is not None:
         return fast(u, log_decay, b, c)  # type: ignore[no-any-return]
     time, (h, p) = u.shape[1], u.shape[2:]
-    length = min(chunk_length(u.device, rows=False), time)
+    length = min(chunk_length(u.device, b.shape[2]), time)
     with exact(u.device):
         u_gmcx, log_gmch, b_gmcn, c_gmcn = (cut(single(v), length) for v in (u.flatten(2), log_decay, b, c))
         factors = decay_of(log_gmch.transpose(2, 3), signed)

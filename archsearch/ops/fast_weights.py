@@ -19,8 +19,9 @@ from torch import Tensor
 from archsearch.errors import RuleError
 from archsearch.kernels import backends
 from archsearch.kernels.delta_rule import delta_rule
-from archsearch.kernels.dispatch import chunk_length
-from archsearch.kernels.heads import fold_heads, unfold_heads
+from archsearch.kernels.dispatch import chunk_length, scaled_chunk, system_chunk
+from archsearch.kernels.gated import at_most_zero
+from archsearch.kernels.heads import in_heads
 from archsearch.kernels.linear_attention import chunked, read, states
 from archsearch.kernels.precision import exact, single
 from archsearch.kernels.scaled_attention import fits, scaled_attention
@@ -67,8 +68,8 @@ def one_a_head(op: str, port: str, x: ValueType, heads: int) -> None:
 
 
 def _logarithms(decay: Tensor | None, heads: int) -> Tensor | None:
-    """`(N, T, 1)` or `(N, T, R)`; what is above zero would let a state grow without end."""
-    return None if decay is None else fold_heads(decay.clamp(max=0.0), heads)
+    """`(G, H, T, 1)` or `(G, H, T, R)`; what is above zero would let a state grow without end."""
+    return None if decay is None else in_heads(at_most_zero(decay), heads)
 
 
 def _padded(x: Tensor, gap: int) -> Tensor:
@@ -82,7 +83,10 @@ class _Matrices(Op):
     heads: int
 
     def _run(self, *inputs: Tensor | None, last: bool) -> tuple[Tensor, Tensor]:
-        """Readings `(N, T, ·)`, and the state after the last step, `(N, R, ·)`, or where not `last` any other."""
+        """Readings `(G, H, T, ·)`, and the state after the last step, `(G · H, R, ·)`, or where not `last` any other.
+
+        Readings may be `(G · H, T, ·)`, too.
+        """
         raise NotImplementedError
 
     def _whole(self, *inputs: Tensor | None, last: bool = False) -> tuple[Tensor, Tensor]:
@@ -94,8 +98,8 @@ class _Matrices(Op):
             return fast(self.heads, *inputs)  # type: ignore[no-any-return]
         with exact(first.device):
             y, state = self._run(*(None if x is None else single(x) for x in inputs), last=last)
-        y = unfold_heads(y, first.shape[0], self.heads).to(first.dtype)
-        return y.unflatten(3, (self.heads, -1)), state.unflatten(0, (first.shape[0], -1, self.heads))
+        y = y.view(-1, self.heads, *y.shape[-2:]).transpose(1, 2).to(first.dtype)
+        return y.unflatten(0, (first.shape[0], -1)), state.unflatten(0, (first.shape[0], -1, self.heads))
 
 
 @op(
@@ -119,7 +123,7 @@ class LinearAttentionCore(_Matrices):
 
     heads: int = setting(4, low=1, help="matrices; the widths are cut into as many parts")
     normalise: bool = setting(False, help="whether a reading is divided by the sum of its weights; for positive keys")
-    eps: float = setting(1e-6, low=0.0, help="the least size of that sum")
+    eps: float = setting(1e-6, low=1e-12, help="the least size of that sum")
 
     def infer(self, q: ValueType, k: ValueType, v: ValueType, decay: ValueType | None = None) -> ValueType:
         rows, _ = keys_and_values(self.name, self.heads, q=q, k=k, v=v)
@@ -165,12 +169,14 @@ class LinearAttentionCore(_Matrices):
         return torch.cat([v, torch.ones_like(v[..., :1])], -1) if self.normalise else v
 
     def _run(self, *inputs: Tensor | None, last: bool) -> tuple[Tensor, Tensor]:
-        q, k, v = (fold_heads(x, self.heads) for x in inputs[:3] if x is not None)
+        q, k, v = (in_heads(x, self.heads) for x in inputs[:3] if x is not None)
         v, log_g = self._beside_one(v), _logarithms(inputs[3], self.heads)
-        if log_g is None or fits(log_g):
-            return scaled_attention(q, k, v, log_g)
+        length = scaled_chunk(q.device, q.shape[3], q.shape[2])
+        if log_g is None or fits(log_g, length):
+            return scaled_attention(q, k, v, log_g, length)
         # Decays too strong for their quotients: products of them, which cannot leave any range, take longer.
-        gap, time = chunk_length(q.device, rows=log_g.shape[-1] > 1) if last else 0, q.shape[1]
+        gap, time = chunk_length(q.device, q.shape[3]) if last else 0, q.shape[2]
+        q, k, v, log_g = (x.flatten(0, 1) for x in (q, k, v, log_g))
         chunks = chunked(_padded(k, gap), _padded(v, gap), _padded(log_g, gap).exp())
         before = states(chunks)
         return read(_padded(q, gap), chunks, before)[:, :time], before[:, -1]
@@ -264,11 +270,13 @@ class DeltaRuleCore(_Matrices):
         return (q.unsqueeze(-2) @ new).flatten(-3), {"S": new}
 
     def _run(self, *inputs: Tensor | None, last: bool) -> tuple[Tensor, Tensor]:
-        q, k, v, beta = (fold_heads(x, self.heads) for x in inputs[:4] if x is not None)
+        q, k, v, beta = (in_heads(x, self.heads) for x in inputs[:4] if x is not None)
         log_g = _logarithms(inputs[4], self.heads)
-        if log_g is None or fits(log_g):
-            return scaled_delta_rule(q, -beta * k, k, beta * v, log_g)
-        gap, time = chunk_length(q.device, rows=False) if last else 0, q.shape[1]
+        length = system_chunk(q.device, q.shape[3], q.shape[2])
+        if log_g is None or fits(log_g, length):
+            return scaled_delta_rule(q, -beta * k, k, beta * v, log_g, length)
+        gap, time = chunk_length(q.device, q.shape[3]) if last else 0, q.shape[2]
+        q, k, v, beta, log_g = (x.flatten(0, 1) for x in (q, k, v, beta, log_g))
         q, k, v, beta = (_padded(x, gap) for x in (q, k, v, beta))
         decay = _padded(log_g, gap).exp()
         chunks, before = delta_rule(-beta * decay * k, chunked(k, beta * v, decay))

@@ -71,7 +71,7 @@ class Rwkv7Core(Op):
     def _whole(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         with exact(inputs[0].device):
             q, k, v, decay, erase, rate = (fold_heads(single(x), self.heads) for x in inputs)
-            y, last = row_delta_rule(q, erase, -rate * erase, k, v, decay.clamp(max=0.0))
+            y, last = row_delta_rule(q, erase, -rate * erase, k, v, decay)
         return unfold_heads(y, inputs[0].shape[0], self.heads).to(inputs[0].dtype), last
 
     def step(

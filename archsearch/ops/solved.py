@@ -139,7 +139,7 @@ class MesaCore(Op):
         y = self.forward(w, q, k, v, beta, decay, ctx=ctx)
         with exact(q.device):
             keys, written, g = self._written(k, v, beta, decay)
-            gap = (0, 0, 0, chunk_length(k.device, rows=False))  # so that the last chunk only hands the state on
+            gap = (0, 0, 0, chunk_length(k.device, keys.shape[2]))  # so that the last chunk only hands the state on
             kept = None if g is None else F.pad(g, gap, value=1.0)
             last = states(chunked(F.pad(keys, gap), F.pad(written, gap), kept))[:, -1]
         return y, {"S": last.unflatten(0, (*q.shape[:2], self.heads))}

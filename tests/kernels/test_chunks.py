@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from archsearch.kernels.delta_rule import delta_rule
-from archsearch.kernels.dispatch import chunk_length
+from archsearch.kernels.dispatch import chunk_length, scaled_chunk, system_chunk
 from archsearch.kernels.linear_attention import chunked, read, states
 from tests.kernels.test_scan import agree, draw
 
@@ -56,6 +56,15 @@ def test_delta_rule(time: int, gated: bool, start: bool, dtype: torch.dtype) -> 
     agree(read(q, chunks, before), wanted, of, 1e-5 if dtype == torch.float32 else 1e-10)
 
 
-def test_chunks_are_longer_on_a_gpu_and_shorter_with_a_decay_a_row() -> None:
+def test_chunks_are_longer_with_more_rows_and_on_a_gpu() -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    assert chunk_length(cpu, rows=True) < chunk_length(cpu, rows=False) < chunk_length(gpu, rows=False)
+    assert chunk_length(cpu, 16) < chunk_length(cpu, 64) < chunk_length(gpu, 64)
+    assert scaled_chunk(cpu, 8, 100) < scaled_chunk(cpu, 16, 100) < scaled_chunk(cpu, 128, 100)
+
+
+@pytest.mark.parametrize("time", [1, 2, 3, 15, 100])
+def test_a_chunk_in_two_halves_is_even_and_no_longer_than_it_must(time: int) -> None:
+    for choose in (scaled_chunk, system_chunk):
+        length = choose(torch.device("cpu"), 64, time)
+        assert length % 2 == 0
+        assert length <= max(2, time)
