@@ -60,9 +60,9 @@ class Experts(Op):
         )
 
     def cost(self, x: ValueType, *, time: int) -> Cost:
-        """The experts that a step goes through; the router with 5 operations an expert for its softmax."""
+        """The experts that a step goes through and their sum; the router, with 5 operations an expert for softmax."""
         n = self.hidden(x)
-        return Cost(flops=self.experts * (2 * x.width + 5) + self.top * (4 * x.width * n + n))
+        return Cost(flops=self.experts * (2 * x.width + 5) + self.top * (4 * x.width * n + n + 2 * x.width))
 
     def forward(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
         flat = x.flatten(1, 2)

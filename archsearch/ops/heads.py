@@ -58,7 +58,7 @@ class HeadNorm(_Stateless):
 
     heads: int = setting(4, low=1, help="parts of the width that are normalised by themselves")
     center: bool = setting(False, help="whether the mean is taken off, and a bias added")
-    eps: float = setting(1e-5, low=0.0, help="added to the variance or the mean square")
+    eps: float = setting(1e-5, low=1e-12, help="added to the variance or the mean square")
 
     def infer(self, x: ValueType) -> ValueType:
         divides("heads", self.heads, vector(self.name, "x", x).width)
@@ -180,10 +180,10 @@ class HeadDecays(_Stateless):
     """The fixed decays of retention as logarithms, one a head, each of half the forgetting of the one before."""
 
     heads: int = setting(4, low=1, help="heads")
-    first: float = setting(5.0, low=0.0, help="the first head forgets 2^−first of its state a step")
+    first: float = setting(5.0, low=1e-3, help="the first head forgets 2^−first of its state a step")
 
     def infer(self, x: ValueType) -> ValueType:
-        return ValueType((self.heads,), x.rate)
+        return ValueType((self.heads,), vector(self.name, "x", x).rate)
 
     def forward(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
         lost = torch.exp2(-self.first - torch.arange(self.heads, dtype=torch.float64, device=x.device))

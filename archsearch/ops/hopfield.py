@@ -37,7 +37,7 @@ class HopfieldCore(Op):
 
     heads: int = setting(4, low=1, help="networks side by side, each with its part of the width")
     steps: int = setting(3, low=1, help="updates of a state; each lowers its energy")
-    beta: float | None = setting(None, low=0.0, help="inverse temperature; 1/√C if not set, for C features of a head")
+    beta: float | None = setting(None, low=1e-6, help="inverse temperature; 1/√C if not set, for C features of a head")
     causal: bool = setting(True, help="whether a step sees no later ones")
 
     def infer(self, q: ValueType, k: ValueType, v: ValueType) -> ValueType:

@@ -31,7 +31,7 @@ class _Norm(Op):
 class RmsNorm(_Norm):
     """Root-mean-square norm."""
 
-    eps: float = setting(1e-6, low=0.0, help="added to the mean square")
+    eps: float = setting(1e-6, low=1e-12, help="added to the mean square")
 
     def weights(self, x: ValueType) -> tuple[Weight, ...]:
         return (param("weight", (x.width,), constant(1.0), decay=False),)
@@ -48,7 +48,7 @@ class RmsNorm(_Norm):
 class LayerNorm(_Norm):
     """Layer norm."""
 
-    eps: float = setting(1e-5, low=0.0, help="added to the variance")
+    eps: float = setting(1e-5, low=1e-12, help="added to the variance")
 
     def weights(self, x: ValueType) -> tuple[Weight, ...]:
         return (

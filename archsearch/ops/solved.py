@@ -235,10 +235,10 @@ class QuadraticLayer(Op):
         )
 
     def cost(self, x: ValueType, *, time: int) -> Cost:
-        """Of an iteration: the factor of its matrix, two solves, the products with Q, Q⁻¹ and G."""
+        """Of an iteration: the factor of its matrix, two solves, products with Q, Q⁻¹ and G; the conditions, once."""
         c, k = x.width // self.heads, self.constraints
         iteration = k**3 / 3 + 4 * k * k + 16 * k * c + 6 * c * c
-        return Cost(flops=self.heads * self.iterations * iteration)
+        return Cost(flops=self.heads * (self.iterations * iteration + 4 * k * c + 2 * c * c))
 
     def forward(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
         precise = torch.float64 if x.device.type in _PRECISE else torch.float32

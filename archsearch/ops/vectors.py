@@ -153,7 +153,7 @@ class Norm(_Grouped):
     """Length one along the last axis, as keys of fast weights have."""
 
     heads: int = setting(1, low=1, help="groups of features, each of which gets length one")
-    eps: float = setting(1e-6, low=0.0, help="added to the sum of squares")
+    eps: float = setting(1e-6, low=1e-12, help="added to the sum of squares")
 
     def forward(self, w: Weights, x: Tensor, *, ctx: Context) -> Tensor:
         g = self._groups(x)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -26,6 +26,9 @@ COPIES, BATCH, TIME = 2, 3, 23
 TOLERANCE = 1e-5  # of the largest magnitude, in float32, at initialisation
 
 
+Run = Callable[["Case", Mapping[str, Tensor], list[Tensor]], list[Tensor]]
+
+
 @dataclass(frozen=True)
 class Case:
     """An op with settings, fed with vectors of these widths (one a port, any number for a port that takes many).
@@ -35,6 +38,8 @@ class Case:
     Args:
         rates: how often each input ticks; all at the rate of the graph's input unless said.
         unread: inputs whose values the op never looks at.
+        time: the steps of a sequence at the rate of the graph's input.
+        prepare: makes the inputs what the ports ask for, such as keys of length one, out of normal ones.
     """
 
     name: str
@@ -42,6 +47,8 @@ class Case:
     widths: tuple[int | tuple[int, ...], ...] = (8,)
     rates: tuple[Fraction, ...] = ()
     unread: tuple[int, ...] = ()
+    time: int = TIME
+    prepare: Callable[[Case, list[Tensor]], list[Tensor]] | None = None
 
     @property
     def op(self) -> Op:
@@ -69,11 +76,14 @@ class Case:
         declared = self.op.weights(*self.types)
         return {w.name: draw(w, w.name, seeds).to(dtype).requires_grad_(w.trained) for w in declared}
 
-    def inputs(self, *, copies: int = COPIES, time: int = TIME, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-        """Normal inputs, with gradients on."""
+    def inputs(
+        self, *, copies: int = COPIES, time: int | None = None, dtype: torch.dtype = torch.float32
+    ) -> list[Tensor]:
+        """Normal inputs, prepared, with gradients on; `time` steps, or the case's own."""
         g = torch.Generator().manual_seed(11)
-        shapes = [(copies, BATCH, math.ceil(time * t.rate), *t.shape) for t in self.types]
-        return [torch.randn(shape, generator=g).to(dtype).requires_grad_() for shape in shapes]
+        shapes = [(copies, BATCH, math.ceil((time or self.time) * t.rate), *t.shape) for t in self.types]
+        xs = [torch.randn(shape, generator=g) for shape in shapes]
+        return [x.to(dtype).requires_grad_() for x in (self.prepare(self, xs) if self.prepare else xs)]
 
     def read(self, xs: Sequence[Any]) -> list[Any]:
         """What belongs to the inputs whose values matter."""
@@ -122,8 +132,13 @@ def _derived(parts: list[Tensor], of: list[Tensor]) -> list[Tensor]:
 def close(a: Tensor, b: Tensor, what: str, tolerance: float = TOLERANCE) -> None:
     """`a` equals `b` but for `tolerance` of b's largest magnitude."""
     assert a.shape == b.shape, f"{what}: {tuple(a.shape)} is not {tuple(b.shape)}"
-    error, scale = (a.double() - b.double()).abs().max().item(), b.abs().max().item()
+    error, scale = largest(a.double() - b.double()), largest(b)
     assert error <= tolerance * max(scale, 1e-30), f"{what}: off by {error:.2e} where the largest is {scale:.2e}"
+
+
+def largest(x: Tensor) -> float:
+    """The largest magnitude; 0 of nothing."""
+    return x.abs().max().item() if x.numel() else 0.0
 
 
 def trained(w: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -138,7 +153,7 @@ def decodes(case: Case) -> bool:
 
 def check_types(case: Case) -> None:
     """The outputs have the shapes that the type rule says, at odd lengths and at one step; inputs stay as they are."""
-    for time in (1, 2, TIME):
+    for time in (1, 2, case.time):
         xs = case.inputs(time=time)
         before = [x.detach().clone() for x in xs]
         ys = parallel(case, case.weights(), xs)
@@ -146,30 +161,38 @@ def check_types(case: Case) -> None:
         assert all(torch.equal(x, b) for x, b in zip(xs, before, strict=True)), "an input was overwritten"
 
 
-def check_forms_agree(case: Case) -> None:
-    """Outputs and gradients of the parallel form and of the steps equal those of the steps in double precision.
+def results(case: Case, run: Run, dtype: torch.dtype, nudge: float = 0.0, seed: int = 0) -> dict[str, Tensor]:
+    """Outputs and gradients by name, all inputs and weights moved by a share of `nudge` of themselves, up or down.
 
     Of an output slower than its input, only windows that close within the sequence have steps.
     """
-    results = {}
-    for form, run, dtype in (
-        ("parallel", parallel, torch.float32),
-        ("steps", stepwise, torch.float32),
-        ("reference", stepwise, torch.float64),
-    ):
-        w, xs = case.weights(dtype=dtype), case.inputs(dtype=dtype)
-        ys = [y[:, :, : math.floor(TIME * t.rate)] for y, t in zip(run(case, w, xs), case.outputs, strict=True)]
-        results[form] = [*ys, *_gradients(ys, [*case.read(xs), *trained(w).values()])]
-    names = [*(f"output {i}" for i in range(len(ys))), *(f"gradient of input {i}" for i in range(len(xs))), *trained(w)]
-    names = [n for n in names if n not in {f"gradient of input {i}" for i in case.unread}]
-    for form in ("parallel", "steps"):
-        for name, got, reference in zip(names, results[form], results["reference"], strict=True):
-            close(got, reference, f"{form}, {name}")
+    w, xs = case.weights(dtype=dtype), case.inputs(dtype=dtype)
+    if nudge:
+        g = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for v in (*w.values(), *xs):
+                v.mul_(1 + nudge * (2 * torch.randint(2, v.shape, generator=g) - 1))
+    ys = [y[:, :, : math.floor(case.time * t.rate)] for y, t in zip(run(case, w, xs), case.outputs, strict=True)]
+    read = case.read([f"gradient of input {i}" for i in range(len(xs))])
+    names = [*(f"output {i}" for i in range(len(ys))), *read, *trained(w)]
+    return dict(zip(names, [*ys, *_gradients(ys, [*case.read(xs), *trained(w).values()])], strict=True))
+
+
+def check_forms_agree(case: Case) -> None:
+    """Outputs and gradients of the parallel form and of the steps equal those of the steps in double precision.
+
+    What is not causal has no steps: its parallel form in double precision is the reference.
+    """
+    forms = {"parallel": parallel, "steps": stepwise} if decodes(case) else {"parallel": parallel}
+    reference = results(case, [*forms.values()][-1], torch.float64)
+    for form, run in forms.items():
+        for name, got in results(case, run, torch.float32).items():
+            close(got, reference[name], f"{form}, {name}")
 
 
 def check_prefill(case: Case) -> None:
     """What an op leaves after a prompt, where it offers that, is what its steps leave; and so is its answer."""
-    for time in (1, 6, TIME):
+    for time in (1, 6, case.time):
         w, xs = case.weights(dtype=torch.float64), case.inputs(time=time, dtype=torch.float64)
         with torch.no_grad():
             done = case.op.prefill(w, *xs, ctx=Context()) if case.op.mixes_time else None
@@ -204,7 +227,7 @@ def check_time(case: Case) -> None:
     """An output depends on no later step, by perturbation and by gradient; on its own alone if time is not mixed."""
     if not case.op.is_causal():
         return
-    at, w = TIME // 2, case.weights()
+    at, w = case.time // 2, case.weights()
     xs = case.inputs()
     ys = parallel(case, w, xs)
     moved = [x.detach().clone() for x in xs]
@@ -220,11 +243,10 @@ def check_time(case: Case) -> None:
         closed = (step + 1) / t.rate
         grads = _derived([y[:, :, step].square().sum()], case.read(xs))
         for g, kind in zip(grads, case.read(case.types), strict=True):
-            scale = g.abs().max().item()
             later = g[:, :, math.floor(closed * kind.rate) :]
-            assert later.abs().max().item() <= 1e-6 * max(scale, 1.0), "a gradient reaches later steps"
+            assert largest(later) <= 1e-6 * max(largest(g), 1.0), "a gradient reaches later steps"
             if not case.op.mixes_time:
-                assert g[:, :, :at].abs().max().item() == 0.0, "a gradient reaches earlier steps"
+                assert largest(g[:, :, :at]) == 0.0, "a gradient reaches earlier steps"
 
 
 def check_batch(case: Case) -> None:
@@ -268,12 +290,13 @@ def check_weights(case: Case) -> None:
         if a.unique().numel() > 2 and declared.name not in ("frequency", "log_a"):  # S4D's are a fixed row
             assert not torch.equal(a, c)
         assert declared.lr_mult > 0
+    assert case.op.params(*case.types) == sum(v[0].numel() for v in trained(case.weights()).values())
 
 
 def check_cost(case: Case) -> None:
     """The stated bytes of state are those that one stream really carries; operations and span are sensible."""
-    cost = case.op.cost(*case.types, time=TIME)
-    assert cost.flops >= 0 and 1 <= cost.span <= TIME
+    cost = case.op.cost(*case.types, time=case.time)
+    assert cost.flops >= 0 and 1 <= cost.span <= case.time
     if not decodes(case):
         return
     w, xs = case.weights(seeds=(3,)), [x[:, :1] for x in case.inputs(copies=1)]

@@ -10,7 +10,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from archsearch.errors import RuleError
 from archsearch.kernels.attention import alibi_slopes, attend
@@ -255,34 +254,6 @@ def test_a_cold_network_retrieves_the_nearest_pattern() -> None:
     q = k.flip(2) + 0.05 * torch.randn(1, 1, 10, 16, generator=g)
     case = Case("hopfield_core", {"heads": 1, "beta": 50.0, "causal": False}, (16, 16, 16))
     close(parallel(case, {}, [q, k, k])[0], k.flip(2), "retrieved", 1e-3)
-
-
-COUNTED = [  # as many features of values as of keys, or the fused kernel is given zeros beside them
-    (Case("softmax_attention", {"heads": 4, "kv_heads": 2, "causal": False}, (16, 8, 8)), TIME, 5 * 4 * TIME + 3 * 24),
-    (Case("softmax_attention", {"heads": 2, "qk_norm": True}, (8, 8, 8)), 2 * TIME - 1, 5 * 2 * TIME + 7 * 16),
-    (Case("latent_attention_core", {"heads": 2, "value_dim": 6}, (8, 4, 5, 2)), 2 * TIME - 1, 5 * 2 * TIME + 3 * 6),
-    (Case("differential_attention_core", {"heads": 2}, (16, 16, 8)), 2 * TIME - 1, 10 * 2 * TIME + 3 * 32 + 7 * 8),
-    (Case("hopfield_core", {"heads": 2, "steps": 3}, (8, 8, 8)), 2 * TIME - 1, 3 * 5 * 2 * TIME),
-]
-
-
-@pytest.mark.parametrize(("case", "time", "pointwise"), COUNTED, ids=str)
-def test_flops_of_matrix_products_equal_the_counter(case: Case, time: int, pointwise: int) -> None:
-    """The counter does not see that a causal query skips keys: at `2T − 1` steps it sees T of them on average."""
-    w = {k: v.detach().to("meta") for k, v in case.weights(seeds=(1,)).items()}
-    xs = [x.detach().to("meta") for x in case.inputs(copies=1)]
-    with FlopCounterMode(display=False) as counter:
-        parallel(case, w, xs)
-    assert counter.get_total_flops() == (case.op.cost(*case.types, time=time).flops - pointwise) * BATCH * TIME
-
-
-def test_a_window_counts_the_keys_that_are_seen() -> None:
-    windowed, full = (Case("softmax_attention", {"positions": "none", "window": w}, (8, 8, 8)).op for w in (5, None))
-    types = Case("softmax_attention", {}, (8, 8, 8)).types
-    seen = sum(min(t + 1, 5) for t in range(TIME)) / sum(t + 1 for t in range(TIME))
-    costs = [op.cost(*types, time=TIME) for op in (windowed, full)]
-    assert costs[0].flops == pytest.approx(seen * costs[1].flops)
-    assert [c.state_bytes for c in costs] == [4 * 5 * 16, 4 * TIME * 16]
 
 
 REFUSED = [

@@ -1,0 +1,45 @@
+"""The least that a setting may be is the least with which an op still gives numbers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from archsearch.errors import RuleError
+from archsearch.ops.registry import op_class
+from tests.ops.contract import Case, parallel
+
+NOTHING = [  # at zero: a quotient of zeros, the logarithm of zero, zero times infinity in the mask of a fused kernel
+    (Case("rms_norm"), "eps"),
+    (Case("layer_norm", {}, (1,)), "eps"),
+    (Case("head_norm", {"center": True}, (4,)), "eps"),
+    (Case("norm"), "eps"),
+    (Case("linear_attention_core", {"normalise": True}, (4, 4, 4)), "eps"),
+    (Case("head_decays"), "first"),
+    (Case("hopfield_core", {}, (8, 8, 8)), "beta"),
+]
+
+
+@pytest.mark.parametrize(("case", "setting"), NOTHING, ids=str)
+def test_zero_is_refused_where_it_gives_no_numbers(case: Case, setting: str) -> None:
+    with pytest.raises(RuleError, match=f"`{setting}` must be at least .*, but got 0"):
+        _ = Case(case.name, {**case.settings, setting: 0.0}, case.widths).op
+
+
+@pytest.mark.parametrize("nothing", [0.0, 1.0])
+@pytest.mark.parametrize(("case", "setting"), NOTHING, ids=str)
+def test_the_least_gives_numbers(case: Case, setting: str, nothing: float) -> None:
+    """Also where all inputs are zero."""
+    (least,) = (s.low for s in op_class(case.name).spec().settings if s.name == setting)
+    least_case = Case(case.name, {**case.settings, setting: least}, case.widths)
+    xs = [(nothing * x.detach()).requires_grad_() for x in least_case.inputs()]
+    ys = parallel(least_case, least_case.weights(), xs)
+    assert all(y.isfinite().all() for y in ys)
+    if ys[0].requires_grad:
+        grads = torch.autograd.grad(sum(y.sum() for y in ys), xs, allow_unused=True)  # type: ignore[arg-type]
+        assert all(g is None or g.isfinite().all() for g in grads)
+
+
+def test_head_decays_have_no_shape_for_matrices() -> None:
+    with pytest.raises(RuleError, match="`x` of `head_decays` must be a vector"):
+        Case("head_decays", {}, ((2, 3, 4),)).op.infer(*Case("head_decays", {}, ((2, 3, 4),)).types)
