@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,17 +66,25 @@ class Rung:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The rungs that were tried, from easy to hard, and the one to take; `None` where no one fits."""
+    """The rungs that were tried, from easy to hard, and the one to take; `None` where no one fits.
+
+    Args:
+        also: settings that all rungs were tried with and that are not the task's defaults, nor set by the person.
+    """
 
     setting: str
     between: tuple[float, float]
     rungs: tuple[Rung, ...]
     chosen: Rung | None
+    also: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def line(self) -> str | None:
-        """The chosen value as an argument of `archsearch run`."""
-        return None if self.chosen is None else f"--set {self._named(self.chosen, 'task.')}"
+        """The chosen value, and what goes with it, as arguments of `archsearch run`."""
+        if self.chosen is None:
+            return None
+        values = {self.setting: self.chosen.value, **self.also}
+        return " ".join(f"--set task.{name}={as_text(value)}" for name, value in values.items())
 
     @property
     def side(self) -> str | None:
@@ -107,8 +115,8 @@ class Calibration:
     def _said(self, rung: Rung) -> str:
         return f"{self._named(rung)} at {100 * rung.share:.0f} %"
 
-    def _named(self, rung: Rung, owner: str = "") -> str:
-        return f"{owner}{self.setting}={as_text(rung.value)}"
+    def _named(self, rung: Rung) -> str:
+        return f"{self.setting}={as_text(rung.value)}"
 
 
 def ladder_of(kind: type[Task], vary: str | None, given: Mapping[str, Any], ceiling: float | None = None) -> Ladder:
@@ -182,6 +190,7 @@ def calibrate(
     *,
     between: tuple[float, float] = (0.6, 0.95),
     every: bool = False,
+    also: Mapping[str, Any] | None = None,
     on_rung: Callable[[Rung], None] = lambda rung: None,
 ) -> Calibration:
     """Trains at some values of a ladder until one fits.
@@ -191,6 +200,7 @@ def calibrate(
         between: the shares of the way, both inclusive, between which a rung fits.
         every: train at all values and take the one nearest to the middle of `between`. Otherwise the ladder is halved,
             the easier half first, which assumes that harder values score lower.
+        also: of the calibration.
         on_rung: called after each training.
 
     Raises:
@@ -212,7 +222,7 @@ def calibrate(
     middle = sum(between) / 2
     fitting = [rung for rung in rungs if rung.verdict == FITS]
     chosen = min(fitting, key=lambda rung: abs(rung.share - middle), default=None)
-    return Calibration(ladder.setting, between, rungs, chosen)
+    return Calibration(ladder.setting, between, rungs, chosen, also or {})
 
 
 def as_text(value: Any) -> str:

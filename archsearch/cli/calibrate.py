@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from archsearch.campaign.calibrate import Calibration, Ladder, Rung
     from archsearch.campaign.config import CampaignConfig
     from archsearch.graph.space import SearchSpace
+    from archsearch.tasks.base import Task
     from archsearch.training.measurement import Measurement
 
 __all__ = ["calibrate"]
@@ -68,13 +69,16 @@ def calibrate(
     kind = task_class(task)
     sizes = _space(space)
     config = _config(task, sizes, sets, seeds)
+    also = _also(kind, vary, config)
+    config = replace(config, task_settings={**config.task_settings, **also})
     ladder = ladder_of(kind, vary, config.task_settings, ceiling)
-    _announce(ladder, config)
+    _announce(ladder, config, also)
     found = climb(
         ladder,
         _trainer(config, sizes, ladder.setting),
         between=(between[0] / 100, between[1] / 100),
         every=every,
+        also=also,
         on_rung=lambda rung: note(
             f"{ladder.setting}={rung.value}: {100 * rung.share:.0f} % of the way, {rung.verdict}"
         ),
@@ -132,8 +136,16 @@ def _trainer(config: CampaignConfig, sizes: SearchSpace, setting: str) -> Callab
     return train
 
 
-def _announce(ladder: Ladder, config: CampaignConfig) -> None:
+def _also(kind: type[Task], vary: str | None, config: CampaignConfig) -> dict[str, Any]:
+    """What the task is calibrated with, but for what varies and what the person sets."""
+    varied = (vary or "").partition("=")[0].strip().removeprefix("task.")
+    return {k: v for k, v in kind.calibrated_with.items() if k != varied and k not in config.task_settings}
+
+
+def _announce(ladder: Ladder, config: CampaignConfig, also: Mapping[str, Any]) -> None:
     training = config.training
+    for name, value in also.items():
+        note(f"{name}={value}, which `{config.task}` is calibrated with; --set task.{name}=... says otherwise")
     for value, why in ladder.left_out:
         note(f"{ladder.setting}={value} left out: {why}")
     copies = f"{len(training.rates)} rates × {training.seeds} seeds"

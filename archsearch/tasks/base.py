@@ -105,7 +105,8 @@ class Task(ABC):
         metric: the name of the score (`accuracy`, `bits_per_byte`).
         maximize: whether a larger score is better.
         training: the recommended training settings (steps, batch, learning_rate, ...), overridden by the person's.
-        ladder: values of settings that make it easier or harder, one setting at a time, as published.
+        ladder: values of settings that make it easier or harder, one setting at a time, as published where they are.
+        calibrated_with: settings to climb a ladder with, where the defaults leave every transformer at chance.
     """
 
     name: ClassVar[str] = ""
@@ -115,6 +116,7 @@ class Task(ABC):
     maximize: ClassVar[bool] = True
     training: ClassVar[Mapping[str, Any]] = {}
     ladder: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    calibrated_with: ClassVar[Mapping[str, Any]] = {}
 
     @property
     @abstractmethod

@@ -48,6 +48,11 @@ class ModularArithmetic(StateTrackingTask):
         "learning_rates": (3e-3,),
         "evaluation_examples": 256,  # as sequences are long, with many answers each
     }
+    ladder: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "length": (11, 15, 21, 29, 40, 64),
+        "modulus": (2, 3, 5, 7, 11),
+        "brackets": (False, True),
+    }
 
     brackets: bool = setting(False, help="whether operands may be expressions in brackets")
     modulus: int = setting(5, low=2, high=100, help="m; digits and values go from 0 to m - 1")

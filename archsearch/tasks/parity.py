@@ -36,6 +36,7 @@ class Parity(StateTrackingTask):
         "learning_rates": (3e-3,),
         "evaluation_examples": 256,  # with answers at every step, 27,000 of them beyond the lengths of training
     }
+    ladder: ClassVar[Mapping[str, tuple[Any, ...]]] = {"length": (20, 24, 32, 40, 64, 96)}
 
     @property
     def symbols(self) -> int:

@@ -38,6 +38,10 @@ class Permutations(StateTrackingTask):
         "learning_rates": (3e-3,),
         "evaluation_examples": 256,  # with answers at every step, 27,000 of them beyond the lengths of training
     }
+    ladder: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "length": (10, 14, 20, 28, 40, 64),
+        "group": ("s3", "a5", "s5"),
+    }
 
     group: str = setting(
         "s3", options=tuple(ORDERS), help="all permutations of three or five things, or the even ones of five"

@@ -38,7 +38,7 @@ class RandomFunctions(DrawnTask):
     maximize: ClassVar[bool] = False
     training: ClassVar[Mapping[str, Any]] = {"steps": 2000, "batch": 64, "learning_rates": (3e-3,)}
     ladder: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        "frequency": (1.0, 2.0, 4.0, 8.0, 16.0),
+        "frequency": (2.0, 4.0, 5.0, 6.0, 8.0, 12.0),
         "dimensions": (1, 2, 3, 4, 6, 8),
         "examples_train": (12800, 3200, 800, 200),
     }

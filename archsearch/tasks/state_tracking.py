@@ -4,13 +4,18 @@ Sequences have random lengths and are padded at the end. Training has `shortest`
 up to `test_length`, and of its answers only those count that stand beyond `length`: whoever knows the answers for the
 first steps alone scores as whoever knows none. No length is in both, so no sequence is either.
 
+Beyond the lengths of training a transformer stays at chance, however long they are. The difficulty at which it is
+neither lost nor perfect is found on the lengths of training (`validate: short`).
+
 Legend of shapes: N examples, T time.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +30,8 @@ __all__ = ["StateTrackingTask"]
 @dataclass(frozen=True)
 class StateTrackingTask(TokenTask):
     """A task that asks, after every symbol or the last one, for the state that the symbols so far lead to."""
+
+    calibrated_with: ClassVar[Mapping[str, Any]] = {"validate": "short"}
 
     examples_train: int = setting(32768, low=1, help="examples to train on")
     shortest: int = setting(3, low=1, high=65536, help="symbols of the shortest sequence to train on")

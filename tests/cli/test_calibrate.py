@@ -56,6 +56,20 @@ def test_it_exits_with_3_where_no_rung_fits_and_says_why(call):
     assert "even the easiest, length=8 at" in result.stderr
 
 
+def test_a_state_is_calibrated_on_the_lengths_of_training(call, monkeypatch):
+    train = trainer.run
+    monkeypatch.setattr(trainer, "run", lambda job, on_report: replace(train(job, on_report), score=0.9))
+    parity = ("tasks", "calibrate", "parity", "--vary", "length=6,8", *TINY)
+    result = call(*parity)
+    assert result.stdout.splitlines()[-1] == "--set task.length=6 --set task.validate=short"
+    assert "validate=short, which `parity` is calibrated with" in result.stderr
+    told = call(*parity, "--set", "task.validate=long")
+    assert told.stdout.splitlines()[-1] == "--set task.length=6" and "calibrated with" not in told.stderr
+    assert call("tasks", "calibrate", "parity", "--vary", "validate", *TINY, code=2).stdout == ""
+    varied = call("tasks", "calibrate", "parity", "--vary", "validate=short,long", *TINY)
+    assert varied.stdout.splitlines()[-1] == "--set task.validate=short"
+
+
 def jobs_of(monkeypatch):
     """The jobs that are trained, in the place of training them."""
     jobs = []
