@@ -1,10 +1,11 @@
 """Stated operations against those that torch counts while an op runs on the device `meta`, where there are no numbers.
 
-The counter sees products of matrices and convolutions. What it does not see stands beside each case as a formula: softmax,
-activations, outer products, triangular solves. A row says which form the stated cost is that of:
+The counter sees products of matrices and convolutions. What it does not see stands beside each case as a formula:
+softmax, activations, outer products, triangular solves. A row says which form the stated cost is that of:
 
-    forward    all steps at once; for causal attention at T steps a cost at 2T − 1, since the counter does not see that
-               a query skips later keys, and at 2T − 1 steps it sees T of them on average
+    forward    all steps at once
+    causal     the same beside the cost at 2T − 1 steps, where a query sees T keys on average: the counter, at T steps,
+               does not see that later keys are skipped
     step       the recurrence, of which chunks are a faster formulation with more operations
     marginal   what T steps cost more than T / 2, for ops that form something once for all steps
 """
@@ -19,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from archsearch.ops.registry import op_classes
 from tests.ops.contract import BATCH, TIME, Case, parallel, stepwise
+from tests.ops.test_contract import CASES
 
 T = TIME
 
@@ -72,9 +74,9 @@ COUNTED = [
 
 EXEMPT = {
     "elementwise: one or a few operations a feature, no product of matrices": (
-        "activate add constant decay_gate dropout exp feature_map gelu head_decays head_norm identity layer_norm multiply "
-        "neg norm offset one_minus outer positive relu rms_norm rotary scale scale_heads sigmoid silu softmax softplus "
-        "spread_offset subtract sum tanh"
+        "activate add constant decay_gate dropout exp feature_map gelu head_decays head_norm identity layer_norm "
+        "multiply neg norm offset one_minus outer positive relu rms_norm rotary scale scale_heads sigmoid silu softmax "
+        "softplus spread_offset subtract sum tanh"
     ),
     "scan: elementwise along time": "blend_scan cumsum gated_scan",
     "moves values and computes little or nothing": "concat pool reverse shift split upsample",
@@ -124,8 +126,6 @@ def test_experts_state_the_products_of_those_that_a_step_chooses(top: int) -> No
 
 @pytest.mark.parametrize("name", " ".join(EXEMPT.values()).split())
 def test_what_is_exempt_multiplies_no_matrices(name: str) -> None:
-    from tests.ops.test_contract import CASES
-
     assert all(counted("forward", case) == 0 for case in CASES if case.name == name)
 
 
