@@ -9,6 +9,7 @@ import click
 
 from archsearch.cli.calibrate import calibrate
 from archsearch.cli.common import as_json, print_json, print_pairs, table
+from archsearch.cli.suites import show_suite, suite_data
 
 if TYPE_CHECKING:
     from archsearch.tasks.base import Task
@@ -27,14 +28,18 @@ tasks.add_command(calibrate)
 @tasks.command("list")
 @as_json
 def list_tasks(as_json: bool) -> None:
-    """List the shipped tasks."""
+    """List the shipped tasks, and the suites: several tasks under one name."""
+    from archsearch.campaign import suites
     from archsearch.tasks.registry import names, task_class
 
     found = [task_class(n) for n in names()]
+    several = [suites.read(path) for path in suites.names().values()]
     if as_json:
-        print_json([_about(t) for t in found])
-    else:
-        table([(t.name, f"{t.metric} {'↑' if t.maximize else '↓'}", t.summary) for t in found])
+        print_json([*map(_about, found), *map(suite_data, several)])
+        return
+    table([(t.name, f"{t.metric} {'↑' if t.maximize else '↓'}", t.summary) for t in found])
+    click.echo("\nSuites")
+    table([(s.name, f"{len(s.tasks)} tasks", s.summary) for s in several])
 
 
 @tasks.command()
@@ -42,17 +47,24 @@ def list_tasks(as_json: bool) -> None:
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="task.length=64, ...")
 @as_json
 def show(name: str, sets: tuple[str, ...], as_json: bool) -> None:
-    """Show a task, by name or by file: metric, settings, recommended training, and known scores.
+    """Show a task, by name or by file: metric, settings, recommended training, and known scores. Of a suite, its tasks.
 
     A task on your own data shows its length and chance once it is told where they are: --set task.path=./book.txt
     """
+    from archsearch.campaign.suites import find as find_suite
     from archsearch.cli.ops import setting_data, setting_text
+    from archsearch.tasks import contract
     from archsearch.tasks.registry import make, task_class
     from archsearch.tasks.settings import needed_by, settings_of
 
+    if (suite := find_suite(name)) is not None:
+        show_suite(suite, sets, as_json)
+        return
     kind, given = task_class(name), _settings(sets)
     needed = [] if given else [f"task.{n}" for n in needed_by(kind)]
     task = None if needed else make(name, given)
+    if task:
+        contract.check(task, ("train", "validation", "test"))
     scale = _scale(task) if task else {"needs": ", ".join(needed)}
     baselines = dict(task.baselines) if task else {}
     if as_json:

@@ -33,6 +33,10 @@ from archsearch.tasks.settings import setting
 __all__ = ["Arrays"]
 
 ORDER: tuple[Split, ...] = ("test", "validation", "train")
+NAMES = {f"{array}{split}" for array in ("X", "y") for split in ("", "_train", "_validation", "_test")}
+MAGIC = (b"\x93NUMPY", b"PK")
+"""How files of NumPy begin: one array, or a zip of several."""
+VOCABULARY = 2**20
 Loaded = Mapping[str, NDArray[Any]]
 
 
@@ -83,13 +87,32 @@ def _examples(inputs: Tensor, asked: Answers, rows: Mapping[Split, Tensor], toke
 def _loaded(files: tuple[Stamp, ...]) -> Loaded:
     out: dict[str, NDArray[Any]] = {}
     for path in (Path(file[0]) for file in files):
-        try:
-            found = np.load(path, allow_pickle=False)
-            out |= {path.stem: found} if isinstance(found, np.ndarray) else dict(found)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            rule = "`path` must lead to arrays saved by NumPy, without Python objects"
-            raise problem(Arrays.name, rule, f"{path}: {' '.join(str(error).split())}") from None
+        with path.open("rb") as file:
+            if not file.read(len(MAGIC[0])).startswith(MAGIC):
+                hint = "Save them: numpy.savez('mine.npz', X=X, y=y)."
+                raise problem(
+                    Arrays.name, "`path` must lead to arrays saved by NumPy", f"{path}, which holds none", hint
+                )
+            file.seek(0)
+            try:
+                found = np.load(file, allow_pickle=False)
+                arrays = {path.stem: found} if isinstance(found, np.ndarray) else found
+                out |= {name: _array(arrays, name, path) for name in arrays}
+            except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+                rule = "`path` must lead to arrays saved by NumPy"
+                raise problem(Arrays.name, rule, f"{path}: {' '.join(str(error).split())}") from None
     return out
+
+
+def _array(arrays: Loaded, name: str, path: Path) -> NDArray[Any]:
+    try:
+        return arrays[name]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        hint = f"Numbers or words are saved as such: {name}.astype(float), {name}.astype(str)."
+        rule = "arrays must not hold Python objects, which could run code when they are read"
+        raise problem(Arrays.name, rule, f"`{name}` in {path}", hint) from None
 
 
 def _whole(loaded: Loaded) -> tuple[NDArray[Any], NDArray[Any], list[tuple[Split, int]]]:
@@ -109,7 +132,8 @@ def _whole(loaded: Loaded) -> tuple[NDArray[Any], NDArray[Any], list[tuple[Split
 def _pair(loaded: Loaded, *names: str) -> tuple[NDArray[Any], NDArray[Any]]:
     for name in names:
         if name not in loaded:
-            near = nearest(name.lower(), [n.lower() for n in loaded])
+            known = {n.lower(): n for n in loaded if n not in NAMES}
+            near = [known[n] for n in nearest(name.lower(), known)]
             got = ", ".join(f"`{n}`" for n in loaded) or "none"
             hint = f"Did you mean `{near[0]}`? Call it `{name}`." if near else ""
             raise problem(Arrays.name, f"there must be an array `{name}`", got, hint)
@@ -139,6 +163,9 @@ def _tokens(x: NDArray[Any]) -> Tensor:
     if x.ndim != 2 or x.dtype.kind not in "iu" or int(x.min()) < 0:
         got = f"dtype {x.dtype}, shape {tuple(x.shape)}" + (f", least {x.min()}" if x.dtype.kind in "iu" else "")
         raise problem(Arrays.name, "tokens in `X` must be whole numbers from 0 on, (rows, steps)", got)
+    if int(x.max()) >= VOCABULARY:
+        hint = "Number the tokens that occur: numpy.unique(X, return_inverse=True)[1].reshape(X.shape)."
+        raise problem(Arrays.name, f"tokens in `X` must be below {VOCABULARY:,}", f"{x.max():,}", hint)
     return torch.from_numpy(x.astype(np.int64))
 
 

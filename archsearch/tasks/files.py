@@ -8,15 +8,17 @@ from typing import Any
 
 from archsearch.errors import ConfigError, nearest
 
-__all__ = ["Stamp", "existing", "extra", "problem", "stamps"]
+__all__ = ["Stamp", "existing", "extra", "is_binary", "problem", "stamps"]
 
+TEXTUAL = bytes([7, 8, 9, 10, 11, 12, 13, 27, *range(32, 256)])
+LEFTOVERS = ("Thumbs.db", "desktop.ini")
 Stamp = tuple[str, int, int]
 """Path, size and time of the last change: a file with another stamp is read again."""
 
 
 def problem(task: str, rule: str, got: str, hint: str = "") -> ConfigError:
     """An error that says the rule, what was found, and the way out."""
-    return ConfigError(f"Task `{task}`: {rule}, but got {got}.{' ' + hint if hint else ''}")
+    return ConfigError(f"Task `{task}`: {rule}, but got {got.rstrip('.')}.{' ' + hint if hint else ''}")
 
 
 def existing(task: str, path: str, what: str, *, folder: bool | None = None) -> Path:
@@ -38,6 +40,11 @@ def existing(task: str, path: str, what: str, *, folder: bool | None = None) -> 
     if folder is not None and found.is_dir() != folder:
         raise problem(task, rule, f"{path}: a {'folder' if found.is_dir() else 'file'}")
     return found
+
+
+def is_binary(start: bytes) -> bool:
+    """Whether the first bytes of a file hold what no text does: control characters but for space and escape."""
+    return bool(start.translate(None, TEXTUAL))
 
 
 def stamps(task: str, path: Path, pattern: str = "*") -> tuple[Stamp, ...]:
@@ -72,4 +79,4 @@ def extra(task: str, module: str, name: str) -> Any:
 
 
 def _open(file: Path, folder: Path) -> bool:
-    return not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return file.name not in LEFTOVERS and not any(part.startswith(".") for part in file.relative_to(folder).parts)

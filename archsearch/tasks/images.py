@@ -60,7 +60,12 @@ def _rows(path: str, files: tuple[Stamp, ...], size: int, patch: int, colour: bo
         rule = "images must lie in folders named by their class"
         raise problem(Images.name, rule, f"`{loose}` in {path} itself")
     image = extra(Images.name, "PIL.Image", "images")
-    asked = answers(Images.name, "the folders", pd.Series([p[0] for p in parts]).astype(object), "classification")
+    if len({p[0] for p in parts}) == 1 and all(len(p) > 2 for p in parts):
+        hint = f"Name that folder: --set task.path={path}/{parts[0][0]}"
+        raise problem(
+            Images.name, "a folder must hold a folder of images for each class", f"only `{parts[0][0]}`", hint
+        )
+    asked = answers(Images.name, "folder", pd.Series([p[0] for p in parts]).astype(object), "classification")
     pixels = torch.from_numpy(np.stack([_pixels(image, file, size, colour) for file, _, _ in files]))
     inputs = patches(pixels, patch).float() / 127.5 - 1.0
     rows = splits_of(Images.name, row_numbers(inputs), asked, seed)
@@ -75,5 +80,6 @@ def _pixels(image: Any, file: str, size: int, colour: bool) -> NDArray[np.uint8]
             small = opened.convert("RGB" if colour else "L").resize((size, size))
     except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for what it cannot read
         said = " ".join(str(error).split())
-        raise problem(Images.name, "every file must be an image", f"{file}: {said}") from None
+        hint = "Take it out of the folder."
+        raise problem(Images.name, "every file must be an image", f"{file}: {said}", hint) from None
     return np.asarray(small, dtype=np.uint8).reshape(size, size, -1)

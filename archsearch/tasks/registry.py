@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from archsearch.content import file_hint, is_path
+from archsearch.content import file_hint, is_path, suite_files
 from archsearch.errors import FileError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def task_class(name_or_path: str | Path) -> type[Task]:
         return _only_task(_load(path), path)
     if name_or_path not in names():
         name = str(name_or_path)
-        raise UnknownNameError("task", name, names(), hint=file_hint(name, ".py"))
+        suites = (path.stem for path in suite_files())  # may stand for a task, and so may be what was meant
+        raise UnknownNameError("task", name, (*names(), *suites), hint=file_hint(name, ".py"))
     module = importlib.import_module(f"archsearch.tasks.{name_or_path}")
     return _only_task(module, Path(str(module.__file__)))
 
@@ -68,7 +69,7 @@ def made(kind: type[Task], settings: Mapping[str, Any]) -> Task:
 
     task = kind(**complete(kind, settings))
     chosen = settings.get(METRIC.name)
-    return task if chosen is None or has_metric(kind) else ranked(task, chosen)
+    return task if chosen is None or has_metric(kind) else ranked(task, str(chosen))
 
 
 def _defines_task(file: Path) -> bool:

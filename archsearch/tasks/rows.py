@@ -22,7 +22,17 @@ from archsearch.tasks.files import problem
 from archsearch.tasks.scoring import class_sums, error_sums, most_frequent_share
 from archsearch.tasks.splits import split_rows
 
-__all__ = ["KINDS", "Answers", "Rows", "RowsTask", "answers", "splits_of", "targets_of"]
+__all__ = [
+    "KINDS",
+    "Answers",
+    "Rows",
+    "RowsTask",
+    "answers",
+    "are_mostly_numbers",
+    "first_word",
+    "splits_of",
+    "targets_of",
+]
 
 KINDS = ("auto", "classification", "regression")
 FEW = 20
@@ -151,7 +161,7 @@ def answers(task: str, name: str, column: pd.Series[Any], kind: str) -> Answers:
     if kind == "regression":
         if numbers is None:
             hint = "For classes: task.kind=classification."
-            raise problem(task, f"`{name}` must hold numbers for a regression", repr(str(column.iloc[0])), hint)
+            raise problem(task, f"`{name}` must hold numbers for a regression", first_word(column), hint)
         if not np.isfinite(numbers).all():
             raise problem(task, f"`{name}` must be finite", f"infinity in row {_first(~np.isfinite(numbers))}")
         return Answers(torch.from_numpy(numbers), ())
@@ -160,6 +170,9 @@ def answers(task: str, name: str, column: pd.Series[Any], kind: str) -> Answers:
         hint = "Numbers are predicted with task.kind=regression; write classes as whole numbers or words."
         got = f"{numbers[odd.argmax()]:g} in row {_first(odd)}"
         raise problem(task, f"classes in `{name}` must be whole numbers or words", got, hint)
+    if numbers is None and column.nunique() > FEW and are_mostly_numbers(column):
+        hint = "Clear or correct it, or leave out its row."
+        raise problem(task, f"`{name}` must hold numbers or words, not both", first_word(column), hint)
     codes, classes = pd.factorize(column, sort=True)
     if len(classes) < 2:
         raise problem(task, f"`{name}` must have at least two classes", f"only `{classes[0]}`")
@@ -191,6 +204,21 @@ def targets_of(asked: Answers, rows: Mapping[Split, Tensor]) -> dict[Split, Tens
     known = asked.values.double()[rows["train"]]
     spread = known.std(correction=0).clamp(min=1e-12)
     return {s: ((asked.values[some] - known.mean()) / spread).float().unsqueeze(1) for s, some in rows.items()}
+
+
+def are_mostly_numbers(column: pd.Series[Any]) -> bool:
+    """Whether a column of words is one of numbers with a few words among them."""
+    return bool(_as_numbers(column).notna().mean() > 0.5)
+
+
+def first_word(column: pd.Series[Any]) -> str:
+    """The first value that is no number, and its row."""
+    wrong = _as_numbers(column).isna() & column.notna()
+    return f"{str(column[wrong.to_numpy()].iloc[0])[:40]!r} in row {_first(wrong)}"
+
+
+def _as_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
+    return pd.to_numeric(column.astype("string"), errors="coerce")
 
 
 def _tenths(values: Tensor) -> Tensor:

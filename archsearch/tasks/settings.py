@@ -109,8 +109,10 @@ def check_given(task: type, values: Mapping[str, Any]) -> dict[str, Any]:
     for key in values:
         if key not in known:
             raise UnknownNameError(f"setting of task `{_name(task)}`", key, known)
+    # A column may be called 2020, which is a number on the command line and in YAML.
+    said = {k: str(v) if known[k].kind is str and type(v) is int else v for k, v in values.items()}
     try:
-        return with_absolute_paths(task, {key: known[key].check(value) for key, value in values.items()})
+        return with_absolute_paths(task, {key: known[key].check(value) for key, value in said.items()})
     except RuleError as error:
         raise ConfigError(f"Task `{_name(task)}`: {error}") from None
 

@@ -5,7 +5,6 @@ archsearch run hybrid --task table --set task.path=./houses.csv --set task.targe
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import ClassVar
 
 import pandas as pd
 
+from archsearch.tasks.csv_files import csv_frame
 from archsearch.tasks.files import Stamp, existing, extra, problem, stamps
 from archsearch.tasks.hub import is_saved, saved_frame
 from archsearch.tasks.rows import KINDS, Rows, RowsTask
@@ -38,7 +38,7 @@ class Table(RowsTask):
     ignore: str = setting("", help="columns to leave out, with commas between them")
     missing: str = setting("error", options=("error", "fill"), help="what to do about empty values")
     categories: int = setting(16, low=1, high=1024, help="names kept of each column of names; the others are one")
-    separator: str = setting("", help="between the values of a line; by the suffix: a comma, or a tab in .tsv")
+    separator: str = setting("", help="between the values of a line, such as ';'; by the first line where not given")
     part: str = setting("", help="which part of a data set saved by Hugging Face's `datasets`, such as train")
     seed: int = setting(0, low=0, help="of the split: three fifths to train on, one fifth each to validate and test")
 
@@ -59,25 +59,8 @@ def _rows(place: str, files: tuple[Stamp, ...], separator: str, part: str, readi
     path = Path(place)
     if is_saved(path):
         return rows_of(Table.name, saved_frame(Table.name, path, part), reading)
-    return rows_of(Table.name, _parquet(path) if path.suffix in PARQUET else _csv(path, separator), reading)
-
-
-def _csv(path: Path, separator: str) -> pd.DataFrame:
-    between = separator or ("\t" if path.suffix == ".tsv" else ",")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(path, sep=between, index_col=False)
-    except UnicodeDecodeError:
-        raise problem(Table.name, "a CSV file must be text in UTF-8", f"{path}, which is not") from None
-    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, ValueError) as error:
-        said = " ".join(str(error).split())
-        raise problem(Table.name, "all lines of a CSV file must have as many values", f"{path}: {said}") from None
-    first = str(frame.columns[0])
-    if frame.shape[1] == 1 and any(c in first for c in ";\t|"):
-        hint = "Say what stands between the values: --set task.separator=';'"
-        raise problem(Table.name, "a table must have several columns", f"one, `{first}`", hint)
-    return frame
+    frame = _parquet(path) if path.suffix in PARQUET else csv_frame(Table.name, path, separator)
+    return rows_of(Table.name, frame, reading)
 
 
 def _parquet(path: Path) -> pd.DataFrame:

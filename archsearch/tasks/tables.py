@@ -19,7 +19,7 @@ from torch import Tensor
 from archsearch.errors import UnknownNameError
 from archsearch.tasks.base import Examples
 from archsearch.tasks.files import problem
-from archsearch.tasks.rows import Rows, answers, splits_of, targets_of
+from archsearch.tasks.rows import Rows, answers, are_mostly_numbers, first_word, splits_of, targets_of
 
 __all__ = ["LAYOUTS", "Reading", "column_steps", "rows_of"]
 
@@ -57,7 +57,9 @@ def rows_of(task: str, frame: pd.DataFrame, reading: Reading) -> Rows:
     inputs = frame.drop(columns=[reading.target, *reading.ignore])
     if not inputs.shape[1]:
         raise problem(task, "a table must have a column beside its target", f"only `{reading.target}`")
+    inputs = inputs.apply(_dates)
     _check_values(task, inputs, reading.missing)
+    _check_names(task, inputs, reading.categories)
     numbers = torch.from_numpy(pd.util.hash_pandas_object(inputs, index=False).to_numpy().astype(np.int64))
     rows = splits_of(task, numbers, asked, reading.seed)
     values = torch.cat([_encoded(inputs[c], rows["train"], reading.categories) for c in inputs], 1)
@@ -87,9 +89,41 @@ def _check_values(task: str, frame: pd.DataFrame, missing: str) -> None:
             raise problem(task, f"column `{name}` must be finite", "infinity")
 
 
+def _check_names(task: str, frame: pd.DataFrame, categories: int) -> None:
+    """Names that hardly ever come back tell nothing, and take many steps to do so."""
+    unlike = [name for name in frame if _is_unlike(frame[name].dropna(), categories)]
+    if not unlike:
+        return
+    column = frame[unlike[0]]
+    if are_mostly_numbers(column):
+        hint = "Clear or correct it; cleared values are filled with task.missing=fill."
+        raise problem(task, f"column `{unlike[0]}` must hold numbers or names, not both", first_word(column), hint)
+    known = column.dropna()
+    got = f"{known.nunique():,} different ones in {len(known):,} rows, such as {str(known.iloc[0])[:40]!r}"
+    hint = f"Leave it out: --set task.ignore={','.join(map(str, unlike))!r}. Dates are read if written as 2024-05-31."
+    raise problem(task, f"names in column `{unlike[0]}` must come back in other rows", got, hint)
+
+
+def _is_unlike(known: pd.Series[Any], categories: int) -> bool:
+    if _is_number(known) or _is_date(known):
+        return False
+    return bool(known.nunique() > max(categories, len(known) * 9 // 10))
+
+
+def _dates(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Words that are all dates, such as 2024-05-31 or 2024-05-31T12:00, as such; other columns as they are."""
+    if _is_number(column) or _is_date(column) or pd.api.types.is_bool_dtype(column):
+        return column
+    words = column.dropna().astype(str)
+    if not len(words) or not words.str.match(r"\d{4}-\d{2}-\d{2}").all():
+        return column
+    dates = pd.to_datetime(column, format="ISO8601", errors="coerce", utc=True)
+    return column if dates[column.notna()].isna().any() else dates
+
+
 def _encoded(column: pd.Series[Any], train: Tensor, categories: int) -> Tensor:
     """`(N, 1)` numbers, or `(N, names)` zeros and ones, float32."""
-    if pd.api.types.is_datetime64_any_dtype(column):
+    if _is_date(column):
         column = (column - column.min()).dt.total_seconds()
     if _is_number(column):
         values = torch.from_numpy(np.array(column.to_numpy(dtype=np.float64, na_value=np.nan)))
@@ -103,6 +137,10 @@ def _encoded(column: pd.Series[Any], train: Tensor, categories: int) -> Tensor:
     codes = torch.from_numpy(pd.Index(common).get_indexer_for(names).astype(np.int64))
     others = bool((codes < 0).any())
     return torch.nn.functional.one_hot(torch.where(codes < 0, len(common), codes), len(common) + others).float()
+
+
+def _is_date(column: pd.Series[Any]) -> bool:
+    return bool(pd.api.types.is_datetime64_any_dtype(column))
 
 
 def _is_number(column: pd.Series[Any]) -> bool:

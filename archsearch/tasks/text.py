@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from archsearch.errors import UnknownNameError
 from archsearch.tasks.documents import by_file, in_parts
-from archsearch.tasks.files import Stamp, existing, problem, stamps
+from archsearch.tasks.files import Stamp, existing, is_binary, problem, stamps
 from archsearch.tasks.hub import is_saved, saved_frame
 from archsearch.tasks.settings import setting
 from archsearch.tasks.windows import BytesTask, Texts
@@ -82,7 +82,7 @@ def _rows(path: Path, part: str, column: str) -> list[bytes]:
 
 def _read(path: str) -> bytes:
     text = Path(path).read_bytes()
-    if b"\0" in text:
+    if b"\0" in text or is_binary(text[:4096]):
         hint = "Name the text files of a folder: --set task.files='*.txt'. Text in UTF-16 has to be saved as UTF-8."
-        raise problem(Text.name, "a text must hold no zero bytes", f"{path}, which seems to be binary", hint)
+        raise problem(Text.name, "files must be text", f"{path}, which seems to be binary", hint)
     return text

@@ -242,7 +242,7 @@ UNUSABLE: dict[str, tuple[str, dict[str, Any], str]] = {
     "words": (lines(lambda n: f"{n},1,w{n % 3}"), {"kind": "regression"}, "numbers for a regression, but got 'w0'"),
     "unknown target": (lines(lambda n: f"{n},1,2"), {"target": "Y2"}, "Unknown column of task `table` `Y2`.*y"),
     "unknown column": (lines(lambda n: f"{n},1,2", "age,b,y"), {"ignore": "agge"}, "Did you mean `age`"),
-    "separator": (lines(lambda n: f"{n};1;2", "a;b;y"), {}, "task.separator=';'"),
+    "separator": (lines(lambda n: f"{n};1;2", "a;b;y"), {"separator": ","}, "Leave out task.separator, .* ';'"),
     "lonely": (lines(lambda n: f"{n % 2}", "y"), {}, "a column beside its target, but got only `y`"),
     "rare classes": (lines(lambda n: f"{n},1,c{n}"), {}, "must have five rows and more"),
 }
@@ -260,7 +260,7 @@ def test_a_table_that_cannot_be_used_says_why(tmp_path: Path, name: str) -> None
     ("content", "settings", "message"),
     [
         (b"", {}, "there must be something in the file"),
-        (b"\x89PNG\x00\x01" * 900, {}, "must hold no zero bytes, .*binary"),
+        (b"\x89PNG\x00\x01" * 900, {}, "files must be text, .*binary"),
         (b"short", {}, "`length` must be shorter than the text of every split, but got 128"),
         (poem(0, 200).encode(), {"split": "files"}, "task.split=parts"),
         (b"all the same words here\n\n" * 400, {"length": 16}, "shorter than the text|also occurs in an earlier"),
