@@ -225,6 +225,13 @@ def test_the_judge_knows_a_perfect_candidate(task: Task) -> None:
     assert int(count) == (answers if mask is None else int(mask.sum()))
 
 
+def test_a_task_with_a_ceiling_has_a_ladder(task: Task) -> None:
+    if task.ceiling is not None:
+        assert task.ladder, "something to calibrate"
+    for name, value in task.calibrated_with.items():
+        assert made(task.name, **{name: value}) != task
+
+
 def test_steps_of_the_ladder_can_be_climbed(task: Task) -> None:
     for key, values in task.ladder.items():
         for value in values:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
 from typing import Any, get_args
 
 import pytest
 import torch
 
-from archsearch import content
-from archsearch.graph.space import SearchSpace
-from archsearch.ops.registry import registry
 from archsearch.tasks.base import Examples, Split, Task
 from archsearch.tasks.drawn import DrawnTask
 from archsearch.tasks.in_context_regression import InContextRegression
 from archsearch.tasks.registry import make
-from archsearch.training.measurement import Job, TrainingSettings
-from archsearch.training.trainer import run
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 SETTINGS = [
@@ -160,13 +154,3 @@ def test_a_word_has_a_meaning_of_its_own_in_every_topic_and_passages_have_their_
         assert len(set.union(*(meanings[word, topic] for topic in range(3)))) == 3
     for topic in range(3):
         assert set.union(*(meanings[word, topic] for word in range(6))) == set(range(6))
-
-
-@pytest.mark.slow
-def test_linear_self_attention_learns_a_step_of_gradient_descent() -> None:
-    space = SearchSpace.read(content.names("search_spaces")["linear_self_attention"], registry(), content.block_files())
-    task = make("in_context_regression", {})
-    training = TrainingSettings(**{**task.training, "device": "cpu"})
-    architecture = space.sample(random.Random(0)).architecture
-    measured = run(Job("linear", architecture.to_dict(), task.name, {}, training))
-    assert measured.score == pytest.approx(task.baselines["one gradient step"], rel=0.02)

@@ -1,47 +1,23 @@
-"""Parity, permutations and modular arithmetic: what is asked, how long it is, and that it tells architectures apart."""
+"""Parity, permutations and modular arithmetic: what is asked, and how long it is."""
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from archsearch import content
 from archsearch.build.model import build
 from archsearch.errors import ConfigError
-from archsearch.graph.space import SearchSpace
-from archsearch.ops.registry import registry
 from archsearch.tasks.base import Examples, Task
 from archsearch.tasks.digests import row_hashes
 from archsearch.tasks.permutations import products
 from archsearch.tasks.registry import make
-from archsearch.training.measurement import Job, TrainingSettings
-from archsearch.training.trainer import run
+from tests.tasks.layers import mixer
 
 FEW = {"examples_train": 300, "examples_validation": 100, "examples_test": 100}
 TASKS = ("parity", "permutations", "modular_arithmetic")
-LAYERS = """
-version: 1
-name: two_layers
-summary: Two layers of a mixer and a perceptron.
-define:
-  layer:
-    nodes:
-      norm: {op: rms_norm, from: in}
-      mix: {op: MIXER, from: norm}
-      join: {op: add, from: [in, mix]}
-      norm2: {op: rms_norm, from: join}
-      mlp: {op: mlp, expand: 4, from: norm2}
-      out: {op: add, from: [join, mlp]}
-graph:
-  nodes:
-    body: {repeat: layer, times: 2, from: in}
-    out: {op: rms_norm, from: body}
-scale: {width: 64}
-"""
 
 
 def rows(task: Task, e: Examples) -> list[tuple[list[int], list[int], list[bool]]]:
@@ -157,17 +133,3 @@ def test_a_model_for_short_sequences_answers_long_ones(name: str) -> None:
         whole, start = model.eval()(inputs), model(inputs[:, :40])
     assert whole.shape == (1, 2, 300, 2) and whole.isfinite().all()
     torch.testing.assert_close(whole[:, :, :40], start, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "low", "high"), [("lstm", 0.99, 1.0), ("attention", 0.4, 0.6)])
-def test_parity_beyond_the_lengths_of_training_needs_a_recurrence(name: str, low: float, high: float) -> None:
-    task = make("parity", {})
-    training = TrainingSettings(**{**task.training, "device": "cpu"})
-    measured = run(Job(name, mixer(name).to_dict(), "parity", {}, training))
-    assert measured.score is not None and low <= measured.score <= high
-
-
-def mixer(name: str, settings: str = "") -> Any:
-    text = LAYERS.replace("MIXER", f"{name}, {settings}" if settings else name)
-    return SearchSpace.parse(text, registry(), definitions=content.block_files()).sample(random.Random(0)).architecture
