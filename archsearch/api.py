@@ -12,12 +12,12 @@ Importing this module loads neither torch nor ray; reading a space loads torch, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch import content
-from archsearch.errors import ConfigError, NoSuccessError
+from archsearch.errors import ConfigError, NoSuccessError, UnknownNameError
 from archsearch.graph import space as language
 from archsearch.leaderboard import Board, boards, folders
 
@@ -114,12 +114,18 @@ class Campaign:
         return boards([self.record])[0]
 
     def leaderboard(self) -> pd.DataFrame:
-        """The board as a DataFrame: one row a candidate, best first; columns are `archsearch.leaderboard.FIELDS`."""
+        """The board as a DataFrame: one row a candidate, best first; columns are `archsearch.leaderboard.FIELDS`.
+
+        With several tasks there is one more for each, `task.NAME`.
+        """
         import pandas as pd
 
         from archsearch.leaderboard import FIELDS
+        from archsearch.leaderboard.fields import task_columns, value_of
 
-        return pd.DataFrame(list(self.board.rows), columns=list(FIELDS))
+        rows = self.board.rows
+        names = [*FIELDS, *task_columns(rows)]
+        return pd.DataFrame([{n: value_of(row, n) for n in names} for row in rows], columns=names)
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -174,19 +180,34 @@ class Candidate:
 
         return architecture(self.campaign.path, self.id)
 
-    def build(self, *, seed: int = 0) -> Model:
+    def build(self, *, seed: int = 0, task: str | None = None) -> Model:
         """The candidate as an `nn.Module` with one copy, on the CPU, between the stem and the readout of its task.
 
         A finalist comes with the weights of its best seed, as they were at the end of its final run, and in evaluation
         mode. Any other candidate left only scores behind: its weights are drawn afresh from `seed`.
 
         Calling it gives `(1, batch, time, size)`, or `(1, batch, size)` where the task asks once a sequence.
+
+        Args:
+            task: of a campaign on several tasks, the one whose stem and readout, and weights, it is built with.
+
+        Raises:
+            UnknownNameError: the campaign is on several tasks, and `task` is none of them.
         """
         from archsearch.build.model import build
+        from archsearch.campaign.config import CampaignConfig
+        from archsearch.campaign.record import weights_file
         from archsearch.tasks.registry import make
 
-        judge = make(self.campaign.record.config["task"], self.campaign.record.task["settings"])
-        saved = self.campaign.path / "candidates" / self.id / "weights.pt"
+        record = self.campaign.record
+        config = CampaignConfig.from_dict(record.config)
+        choices = {choice.label: choice for choice in config.tasks}
+        if task not in choices and (task is not None or config.members):
+            raise UnknownNameError("task of the campaign", task or "", choices)
+        label = task or next(iter(choices))
+        about = record.task["tasks"][label] if config.members else record.task
+        judge = make(choices[label].task, about["settings"])
+        saved = self.campaign.path / "candidates" / self.id / weights_file(label if config.members else "")
         if not saved.exists():
             return build(self.architecture, judge.input, judge.output, seeds=[seed])
         from archsearch.training.weights import read_weights
@@ -213,7 +234,7 @@ def open(name: str | Path, *, results: str | Path | None = None) -> Campaign:  #
 def run(
     space: language.SearchSpace | str | Path,
     *,
-    task: str | None = None,
+    task: str | Sequence[str] | None = None,
     agent: str | None = None,
     trials: int | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -224,7 +245,8 @@ def run(
 
     Args:
         space: a space that was read, or the name or path of one.
-        task, agent: names or paths; the space may name them, too.
+        task, agent: names or paths; the space may name them, too. Several tasks, or a suite by its name, give every
+            candidate a score for each and their mean.
         settings: by dotted name, as for `--set`: `{"training.steps": 400}`.
         results: the folder of campaigns; $ARCHSEARCH_RESULTS or ./results unless given.
         flags: `name`, `time`, `seed`, `executor`, `workers`, `address`, as on the command line.
@@ -271,9 +293,9 @@ def plan(
         UserError: a file, a name or a setting that cannot be used.
     """
     from archsearch.campaign import mistakes
-    from archsearch.campaign.config import read_file, resolve
+    from archsearch.campaign.config import read_file
+    from archsearch.campaign.suites import resolve
     from archsearch.graph import reader
-    from archsearch.tasks.registry import task_class
 
     path = content.find("search_spaces", space) if _is_campaign_file(space) else None
     file = read_file(path) if path else None
@@ -289,7 +311,6 @@ def plan(
         sets=sets,
         file=file,
         space_defaults=found.campaign,
-        task_training=lambda task: task_class(task).training,
     )
     return config, found
 

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from archsearch.errors import ConfigError, UnknownNameError
 
-__all__ = ["Kind", "block_files", "control_files", "file_hint", "find", "folder", "is_path", "names"]
+__all__ = ["Kind", "block_files", "control_files", "file_hint", "find", "folder", "is_path", "names", "suite_files"]
 
 Kind = Literal["agents", "search_spaces"]
 
@@ -87,3 +87,8 @@ def block_files() -> list[Path]:
 def control_files() -> list[Path]:
     """The YAML files of the controls that a campaign trains beside its candidates."""
     return sorted((folder("search_spaces") / "controls").glob("*.yaml"))
+
+
+def suite_files() -> list[Path]:
+    """The YAML files of the suites, tasks that are judged together, each called by its file's name."""
+    return sorted((folder("search_spaces") / "suites").glob("*.yaml"))

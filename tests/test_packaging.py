@@ -24,6 +24,7 @@ from archsearch import content
 shipped = {kind: sorted(content.names(kind)) for kind in ("agents", "search_spaces")}
 shipped["blocks"] = sorted(p.stem for p in content.block_files())
 shipped["controls"] = sorted(p.stem for p in content.control_files())
+shipped["suites"] = sorted(p.stem for p in content.suite_files())
 print(json.dumps([str(pathlib.Path(archsearch.__file__).parent.parent), shipped]))
 """
 
@@ -39,6 +40,7 @@ def shipped() -> dict[str, list[str]]:
         "search_spaces": stems("search_spaces", "*.yaml"),
         "blocks": stems("search_spaces/blocks", "*.yaml"),
         "controls": stems("search_spaces/controls", "*.yaml"),
+        "suites": stems("search_spaces/suites", "*.yaml"),
     }
 
 

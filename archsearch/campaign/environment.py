@@ -50,7 +50,8 @@ def check_device(config: CampaignConfig) -> None:
     from archsearch.training import devices
 
     here = config.executor == "inline" or config.address == "local"
-    for training in (config.training, config.final_training):
+    searched = [choice.training for choice in config.tasks]
+    for training in (*searched, *map(config.in_finals, searched)):
         device = devices.choose(training.device if here else "cpu")
         devices.autocast(device, training.dtype)
         if here:

@@ -29,11 +29,13 @@ KINDS: Final = frozenset(
         "candidate",  # id, role (search, control), agent, hash, architecture, line, families, facts
         "refused",  # message: a gate turned it away
         "duplicate",  # of: the id of the candidate with the same hash
+        # With several tasks there is an attempt for each, and what follows is of one of them: `task` is its label.
         "attempt",  # id, phase (search, final), attempt, key: a worker took it
         "report",  # key, step, score, loss, seconds
         "measurement",  # id, phase, key, measurement
         "failure",  # id, phase, key, reason, message
-        "stopped",  # id, phase, key, by: scheduler (this ends the candidate) or interrupt (it will run again)
+        # by: scheduler (this ends the candidate), interrupt (it will run again) or failure (on another task)
+        "stopped",  # id, phase, key, by
         "final_choice",  # ids, over (why the search ended), message
         "end",  # status, message
     }

@@ -28,7 +28,7 @@ from archsearch.errors import StoreError, UnknownNameError
 __all__ = ["FILE", "candidate_line", "held", "load", "rebuild"]
 
 FILE: Final = "results.db"
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 """Raised whenever the tables or the stored records change; an index of another layout is built anew."""
 
 TABLES: Final = """

@@ -13,6 +13,7 @@ from typing import Any
 
 from archsearch.campaign.record import CampaignRecord, CandidateRecord, ReportRecord, open_finals
 from archsearch.training.measurement import Measurement
+from archsearch.training.pooling import Scale, pooled
 
 __all__ = ["Head", "Ledger"]
 
@@ -133,26 +134,51 @@ class Ledger:
         self._put(c.id, attempts=c.attempts + 1, **fresh)
 
     def _report(self, e: Mapping[str, Any]) -> None:
-        name, phase, _ = e["key"].split("/")
-        if phase == "search":
+        name, phase, *attempt = e["key"].split("/")
+        if phase == "search" and len(attempt) == 1:  # not one of several tasks
             report = ReportRecord(e["step"], e["score"], e["loss"], e["seconds"])
             self._put(name, reports=(*self.candidates[name].reports, report), last=(report.step, report.score))
 
     def _measurement(self, e: Mapping[str, Any]) -> None:
         self._ended_attempt(e["key"], e["t"])
-        found = Measurement.from_dict(e["measurement"])
-        if e["phase"] == "search":
-            self._put(e["id"], status="done", search=found, failure=None)
+        phase, found = e["phase"], Measurement.from_dict(e["measurement"])
+        if "task" not in e:
+            self._put_measurement(e["id"], phase, found)
+            return
+        c = self.candidates[e["id"]]
+        tasks = self.head.task["tasks"]
+        parts = {label: found if label == e["task"] else c.parts(phase).get(label) for label in tasks}
+        done = {label: m for label, m in parts.items() if m is not None}
+        self._put(c.id, **{f"{phase}_tasks": done})
+        if len(done) == len(tasks):
+            scales = {label: Scale(about["chance"], about["best"]) for label, about in tasks.items()}
+            whole = pooled(self.head.task["name"], done, scales)
+            if whole.score is not None:
+                self._put_measurement(c.id, phase, whole)
+            else:
+                failed = {"status": "failed"} if phase == "search" else {}
+                self._put(c.id, failure=("diverged", "every seed diverged on one task or another"), **failed)
+        elif phase == "search" and c.status == "running":
+            self._put(c.id, status=self._status_without(e["key"]))
+
+    def _put_measurement(self, id: str, phase: str, found: Measurement) -> None:
+        if phase == "search":
+            self._put(id, status="done", search=found, failure=None)
         else:
-            self._put(e["id"], final=found, failure=None)
+            self._put(id, final=found, failure=None)
 
     def _failure(self, e: Mapping[str, Any]) -> None:
         self._ended_attempt(e["key"], e["t"])
+        if "task" in e and self.candidates[e["id"]].failure is not None:
+            return  # it has failed on another task
+        message = f"on {e['task']}: {e['message']}" if "task" in e else e["message"]
         failed: dict[str, Any] = {"status": "failed"} if e["phase"] == "search" else {}
-        self._put(e["id"], failure=(e["reason"], e["message"]), **failed)
+        self._put(e["id"], failure=(e["reason"], message), **failed)
 
     def _stopped(self, e: Mapping[str, Any]) -> None:
         self._ended_attempt(e["key"], e["t"])
+        if e["by"] == "failure":
+            return
         if e["by"] == "interrupt":
             self._put(e["id"], status=self._status_without(e["key"]))
         else:
@@ -170,8 +196,11 @@ class Ledger:
 
     def _status_without(self, key: str) -> str:
         """The status of a candidate whose attempt `key` came to nothing."""
-        name, phase, _ = key.split("/")
-        return "pending" if phase == "search" else self.candidates[name].status
+        name, phase = key.split("/")[:2]
+        c = self.candidates[name]
+        if phase == "final" or c.status in ("failed", "stopped"):
+            return c.status
+        return "running" if any(k.startswith(f"{name}/search/") for k in self.head.running) else "pending"
 
     def _ended_attempt(self, key: str, t: float | None) -> None:
         began = self.head.running.pop(key, None)

@@ -27,7 +27,7 @@ from archsearch.campaign.config import CampaignConfig
 from archsearch.campaign.events import unwritable
 from archsearch.campaign.gate import Blueprint
 from archsearch.campaign.halving import Halving
-from archsearch.campaign.record import CandidateRecord, open_finals
+from archsearch.campaign.record import CandidateRecord, open_finals, weights_file
 from archsearch.campaign.store import Store
 from archsearch.errors import StoreError
 from archsearch.training.measurement import Job, Report
@@ -42,10 +42,11 @@ OVER: Final = ("done", "failed", "stopped")
 
 @dataclass
 class _Running:
-    """An attempt that a worker has taken: whose, and at which fidelity."""
+    """An attempt that a worker has taken: whose, at which fidelity, and on which of several tasks."""
 
     id: str
     phase: str
+    task: str
     halted: str = ""
 
 
@@ -83,9 +84,11 @@ class Campaign:
             agent, gate, self._settled, ahead=config.ahead, deterministic=config.deterministic, thread=thread
         )
         self._halving = Halving(maximize) if config.scheduler == "asha" else None
-        self._ready: deque[tuple[str, str]] = deque()
+        # Of several tasks each is a job of its own, by its label; the one task of other campaigns has none.
+        self._tasks = {choice.label if config.members else "": choice for choice in config.tasks}
+        self._ready: deque[tuple[str, str, str]] = deque()
         self._running: dict[str, _Running] = {}
-        self._attempts: Counter[tuple[str, str]] = Counter()
+        self._attempts: Counter[tuple[str, str, str]] = Counter()
         self._own_training = {name: dict(c.training) for name, c in (controls or {}).items() if c.training}
         self._hashes: dict[str, str] = {}
         self._ids: dict[int, str] = {}
@@ -139,7 +142,7 @@ class Campaign:
         if self._deadline is not None and not self._over and self._clock() >= self._deadline:
             self._stop_asking("time", f"the time of {self.config.time:g} s was over")
             # Who was admitted ahead of need and has not begun stays pending; the controls are still wanted.
-            self._ready = deque(job for job in self._ready if self.candidates[job[0]].is_control)
+            self._ready = deque(job for job in self._ready if self._is_wanted_late(self.candidates[job[0]]))
         self._ask()
         if self._over and not self._ready and not self._running:
             self._next_stage()
@@ -149,29 +152,31 @@ class Campaign:
         self.tick()
         if not self._ready:
             return None
-        name, phase = self._ready.popleft()
-        self._attempts[name, phase] += 1
-        attempt = self._attempts[name, phase]
-        key = f"{name}/{phase}/{attempt}"
-        final, config = phase == "final", self.config
+        name, phase, label = self._ready.popleft()
+        self._attempts[name, phase, label] += 1
+        attempt = self._attempts[name, phase, label]
+        key = "/".join((name, phase, str(attempt), *filter(None, [label])))
+        final, config, choice = phase == "final", self.config, self._tasks[label]
+        training = config.in_finals(choice.training) if final else choice.training
         job = Job(
             key=key,
             architecture=self._store.architecture(name),
-            task=config.task,
-            task_settings=config.task_settings,
-            training=replace(config.final_training if final else config.training, **self._own_training.get(name, {})),
+            task=choice.task,
+            task_settings=choice.settings,
+            training=replace(training, **self._own_training.get(name, {})),
             seed_base=config.final_seed if final else config.search_seed,
             split="test" if final else "validation",
-            save_weights=str(self._store.folder(name) / "weights.pt") if final else None,
-            **(self._found(name) if final else {}),
+            save_weights=str(self._store.folder(name) / weights_file(label)) if final else None,
+            **(self._found(name, label) if final else {}),
         )
-        self._store.append("attempt", id=name, phase=phase, attempt=attempt, key=key)
-        self._running[key] = _Running(name, phase)
+        self._store.append("attempt", **_about(name, phase, label), attempt=attempt, key=key)
+        self._running[key] = _Running(name, phase, label)
         return job
 
-    def _found(self, name: str) -> dict[str, Any]:
+    def _found(self, name: str, label: str) -> dict[str, Any]:
         """What the search found for a finalist: the rate that validation chose, the steps that its budget bought."""
-        search, training = self.candidates[name].search, self.config.training
+        c, training = self.candidates[name], self.config.training
+        search = c.search_tasks[label] if label else c.search
         assert search is not None, "a finalist was searched"
         several = len({c.learning_rate for c in search.copies}) > 1
         return {
@@ -189,6 +194,8 @@ class Campaign:
         )
         if self._interrupted:
             running.halted = "interrupt"
+        elif self._has_failed(running.id, running.phase):
+            running.halted = "failure"
         elif self._halving and running.phase == "search" and not self.candidates[running.id].is_control:
             running.halted = "" if self._halving.report(key, report.score) else "scheduler"
         return not running.halted
@@ -208,7 +215,7 @@ class Campaign:
                 f"A results folder must be writable, but {outcome.message}. What is stored stays readable; "
                 "`archsearch resume` goes on once the cause is gone."
             )
-        about = {"id": running.id, "phase": running.phase, "key": key}
+        about = {**_about(running.id, running.phase, running.task), "key": key}
         if outcome.status == "done" and outcome.measurement is not None:
             self._store.append("measurement", sync=True, **about, measurement=outcome.measurement.to_dict())
         elif outcome.status == "stopped":
@@ -218,7 +225,14 @@ class Campaign:
             if outcome.trace:
                 _keep_trace(self._store.folder(running.id), outcome.trace)
             self._store.append("failure", sync=True, **about, reason=outcome.reason, message=outcome.message)
+        if self._has_failed(running.id, running.phase):  # what it would score on other tasks is of no use
+            self._ready = deque(job for job in self._ready if job[0] != running.id)
         self.tick()
+
+    def _has_failed(self, name: str, phase: str) -> bool:
+        """Whether a candidate, or its final, has failed: on another of several tasks."""
+        c = self.candidates[name]
+        return c.status == "failed" if phase == "search" else c.failure is not None
 
     def interrupt(self) -> None:
         """Asks for no more, gives out no more, and lets candidates stop at their next report; can be resumed.
@@ -292,7 +306,7 @@ class Campaign:
             **about,
         )
         self._know(blueprint.hash, name)
-        self._ready.append((name, "search"))
+        self._ready.extend((name, "search", label) for label in self._tasks)
 
     def _know(self, hash: str, name: str) -> None:
         """An architecture that was trained need not be again, unless it was trained in another way."""
@@ -343,7 +357,7 @@ class Campaign:
             self._end("no_success", "no candidate was trained to its end")
         elif not self.in_finals and self.config.finals.top > 0:
             self._store.append("final_choice", sync=True, ids=self._finalists(), over=self._over, message=self._message)
-            self._ready.extend((name, "final") for name in self._open_finals())
+            self._ready.extend(self._open_finals())
         else:
             self._end("done" if self._over == "trials" else self._over, self._message)
 
@@ -367,13 +381,18 @@ class Campaign:
         controls = [c.id for c in self.candidates.values() if c.is_control and c.status == "done"]
         return [c.id for c in self._ranked()[: self.config.finals.top]] + controls
 
-    def _open_finals(self) -> list[str]:
-        out = {r.id for r in self._running.values() if r.phase == "final"}
-        return [
-            c.id
-            for c in self.candidates.values()
-            if c.finalist and c.final is None and c.failure is None and c.id not in out
-        ]
+    def _open_finals(self) -> list[tuple[str, str, str]]:
+        finalists = [c for c in self.candidates.values() if c.finalist and c.final is None and c.failure is None]
+        return [job for c in finalists for job in self._open(c, "final")]
+
+    def _open(self, c: CandidateRecord, phase: str) -> list[tuple[str, str, str]]:
+        """The jobs of a candidate that are neither done nor out."""
+        out = {r.task for r in self._running.values() if (r.id, r.phase) == (c.id, phase)}
+        return [(c.id, phase, label) for label in self._tasks if label not in out and label not in c.parts(phase)]
+
+    def _is_wanted_late(self, c: CandidateRecord) -> bool:
+        """Whether a candidate is still to be trained when the time is over: a control, or one that has begun."""
+        return c.is_control or c.status == "running" or bool(c.search_tasks)
 
     # ---- resume ------------------------------------------------------------------------------------------------------
 
@@ -391,15 +410,15 @@ class Campaign:
         for c in self.candidates.values():
             self._know(c.hash, c.id)
             if c.status == "pending" and not self.in_finals:
-                self._ready.append((c.id, "search"))
+                self._ready.extend(self._open(c, "search"))
         if self.in_finals:
             self._over, self._message = self._store.ledger.head.over
-            self._ready.extend((name, "final") for name in self._open_finals())
+            self._ready.extend(self._open_finals())
 
     def _replay_event(self, event: Mapping[str, Any]) -> None:
         kind = event["event"]
         if kind == "attempt":
-            self._attempts[event["id"], event["phase"]] = event["attempt"]
+            self._attempts[event["id"], event["phase"], event.get("task", "")] = event["attempt"]
         elif kind == "report" and self._halving and "/search/" in event["key"]:
             if not self.candidates[event["key"].split("/")[0]].is_control:
                 self._halving.report(event["key"], event["score"])
@@ -411,6 +430,11 @@ class Campaign:
                 self._ids[event["number"]] = name
             proposal = Proposal(event["decisions"], event["parent"], event["reason"], event["cost"])
             self._asker.replay(proposal, name, admitted=admitted)
+
+
+def _about(name: str, phase: str, label: str) -> dict[str, Any]:
+    """What an event says of an attempt; `task` only where there are several."""
+    return {"id": name, "phase": phase, **({"task": label} if label else {})}
 
 
 def _keep_trace(folder: Path, trace: str) -> None:

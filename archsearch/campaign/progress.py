@@ -137,9 +137,10 @@ def _table(desk: Campaign, metric: str) -> Any:
     from rich.text import Text
 
     rows = Table(box=None, show_header=False, padding=(0, 1))
-    for name, phase in desk.running.values():
+    for key, (name, phase) in desk.running.items():
         c = desk.candidates[name]
         last = f"step {c.last[0]}" if c.last and phase == "search" else "final" if phase == "final" else "begins"
+        last = " ".join([*key.split("/")[3:], last])  # on which of several tasks
         score = f"{c.last[1]:.3f}" if c.last and c.last[1] is not None else ""
         rows.add_row(Text(f"  {name}"), Text(last), Text(score), Text(c.line, overflow="ellipsis", no_wrap=True))
     return Group(Text(summary(desk, metric), overflow="ellipsis", no_wrap=True), rows)

@@ -19,7 +19,7 @@ from archsearch.training.measurement import Measurement
 if TYPE_CHECKING:
     from archsearch.graph.architecture import Architecture
 
-__all__ = ["CampaignRecord", "CandidateRecord", "ReportRecord", "architecture", "load", "open_finals"]
+__all__ = ["CampaignRecord", "CandidateRecord", "ReportRecord", "architecture", "load", "open_finals", "weights_file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,12 @@ class CandidateRecord:
             final run failed.
         search: the measurement on the validation set that the search ranks by.
         final: the measurement on the sealed test set, from fresh seeds, of finalists.
+        search_tasks, final_tasks: of a campaign on several tasks, the measurements on each that is done, by label; then
+            `search` and `final` are their mean, once all are done. See `archsearch.training.pooling`.
         finalist: whether it was chosen for the finals.
         last: step and score of the latest report.
-        reports: the reports of the search run's last attempt.
+        reports: the reports of the search run's last attempt; with several tasks there are none here, see the curves
+            of the copies.
         attempts: how often a training of it was begun, search and finals together.
         seconds: wall-clock between the beginning and the end of its attempts, by the driver's clock.
     """
@@ -91,6 +94,12 @@ class CandidateRecord:
     reports: tuple[ReportRecord, ...] = ()
     attempts: int = 0
     seconds: float = 0.0
+    search_tasks: Mapping[str, Measurement] = field(default_factory=dict)
+    final_tasks: Mapping[str, Measurement] = field(default_factory=dict)
+
+    def parts(self, phase: str) -> Mapping[str, Measurement]:
+        """`search_tasks` or `final_tasks`."""
+        return self.search_tasks if phase == "search" else self.final_tasks
 
     @property
     def is_control(self) -> bool:
@@ -103,6 +112,8 @@ class CandidateRecord:
         out["search"] = self.search and self.search.to_dict()
         out["final"] = self.final and self.final.to_dict()
         out["reports"] = [[r.step, r.score, r.loss, r.seconds] for r in self.reports]
+        for name in ("search_tasks", "final_tasks"):
+            out[name] = {label: m.to_dict() for label, m in out[name].items()}
         return out
 
     @staticmethod
@@ -115,6 +126,8 @@ class CandidateRecord:
         values["search"] = values["search"] and Measurement.from_dict(values["search"])
         values["final"] = values["final"] and Measurement.from_dict(values["final"])
         values["reports"] = tuple(ReportRecord(*r) for r in values["reports"])
+        for name in ("search_tasks", "final_tasks"):
+            values[name] = {label: Measurement.from_dict(m) for label, m in values.get(name, {}).items()}
         return CandidateRecord(**values)
 
 
@@ -126,7 +139,8 @@ class CampaignRecord:
         name: of the campaign; the folder's name.
         path: the folder.
         config: the resolved configuration, as in `campaign.yaml`.
-        task: `name`, `settings`, `metric`, `maximize`, `chance`, `ceiling`, `length`, `digest`.
+        task: `name`, `settings`, `metric`, `maximize`, `chance`, `ceiling`, `length`, `digest`; with several tasks
+            these are of their mean, and `tasks` has the same of each by label, with the `best` that counts as 1.
         status: `running` (a driver holds the folder), `interrupted` (it does not, and the campaign is not over: resume
             it), `done`, `time` (its time was over), `exhausted` (the space has no more candidates), `no_success`, or
             `error` (the agent raised).
@@ -175,6 +189,11 @@ def open_finals(candidates: Iterable[CandidateRecord]) -> str:
         if found
     ]
     return f"finals: {'; '.join(parts)}" if parts else ""
+
+
+def weights_file(task: str = "") -> str:
+    """The file in a finalist's folder with its weights; of several tasks there is one for each."""
+    return f"weights.{task}.pt" if task else "weights.pt"
 
 
 def load(path: Path | str) -> CampaignRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from archsearch import content
-from archsearch.campaign import agents, controls, environment, record
+from archsearch.campaign import agents, controls, environment, judged, record
 from archsearch.campaign.attempt import TRAINER
 from archsearch.campaign.config import CampaignConfig
 from archsearch.campaign.gate import Gate
@@ -23,8 +23,10 @@ from archsearch.campaign.progress import Progress
 from archsearch.campaign.record import CampaignRecord
 from archsearch.campaign.store import Store, free_name
 from archsearch.errors import ConfigError, StoreError
+from archsearch.training.pooling import METRIC
 
 if TYPE_CHECKING:
+    from archsearch.agent import Agent
     from archsearch.graph.space import SearchSpace
     from archsearch.tasks.base import Task
 
@@ -55,19 +57,14 @@ def run(
     Raises:
         UserError: a name, a file or a setting that cannot be used, or a folder that cannot be written.
     """
-    from archsearch.tasks.registry import make as make_task
-    from archsearch.tasks.registry import task_class
-    from archsearch.tasks.settings import with_absolute_paths
-
     environment.check_device(config)
     config = environment.settled(_absolute(config))
-    task = make_task(config.task, config.task_settings)
-    # A worker, and a resume, may stand in another folder.
-    config = replace(config, task_settings=with_absolute_paths(task_class(config.task), config.task_settings))
+    tasks = judged.tasks_of(config)
+    config = judged.with_absolute_paths(config)
     space = _read(content.find("search_spaces", config.space))
-    _check_causal(space, task)
-    agent = agents.make(config.agent, space, config.agent_settings, seed=config.seed, maximize=task.maximize)
-    stand = controls.blueprints(config.controls, space, task.length)
+    judged.check_causal(space, tasks)
+    agent = _agent(config, space, tasks)
+    stand = controls.blueprints(config.controls, space, judged.length(tasks))
     name = config.name or free_name(Path(results), space.name)
     config = replace(config, name=name)
     about = environment.describe()
@@ -78,12 +75,12 @@ def run(
         **{f"{Path(SPACE).stem}.ops/{file}": text for file, text in space.own_ops().items()},
     }
     with Store.create(Path(results) / name, files) as store:
-        facts = _facts(task)
+        facts = judged.facts(config, tasks)
         kind = type(agent).name
         store.append(
             "campaign", sync=True, name=name, config=config.to_dict(), task=facts, environment=about, agent=kind
         )
-        _work(config, store, space, task, agent, stand, runner, progress)
+        _work(config, store, space, tasks, agent, stand, runner, progress)
     return record.load(store.path)
 
 
@@ -96,26 +93,36 @@ def resume(path: Path | str, *, runner: str = TRAINER, progress: bool = True) ->
         StoreError: the folder holds no campaign, another driver holds it, or it cannot be written.
         UserError: the task's data is no longer the same, or a file that the campaign names is gone.
     """
-    from archsearch.tasks.registry import make as make_task
-
     before = record.load(path)
     if before.status in OVER and not record.open_finals(before.candidates):
         return before
     with Store.open(Path(path)) as store:
         config = CampaignConfig.from_dict(before.config)
         environment.check_device(config)
-        task = make_task(config.task, config.task_settings)
-        if task.digest() != before.task["digest"]:
-            raise ConfigError(
-                f"A campaign must go on with the data that it began with, but task `{config.task}` has the digest "
-                f"{task.digest()} here and had {before.task['digest']}; {_data(task)} or its Python has changed."
-            )
+        tasks = judged.tasks_of(config)
+        for choice in config.tasks:
+            about = before.task["tasks"][choice.label] if config.members else before.task
+            _check_data(choice.task, tasks[choice.label], about["digest"])
         space = _read(store.path / SPACE)
-        agent = agents.make(config.agent, space, config.agent_settings, seed=config.seed, maximize=task.maximize)
-        stand = controls.blueprints(config.controls, space, task.length)
+        agent = _agent(config, space, tasks)
+        stand = controls.blueprints(config.controls, space, judged.length(tasks))
         store.append("resume", sync=True, environment=environment.describe())
-        _work(config, store, space, task, agent, stand, runner, progress)
+        _work(config, store, space, tasks, agent, stand, runner, progress)
     return record.load(store.path)
+
+
+def _agent(config: CampaignConfig, space: SearchSpace, tasks: Mapping[str, Task]) -> Agent:
+    better = judged.maximize(tasks)
+    return agents.make(config.agent, space, config.agent_settings, seed=config.seed, maximize=better)
+
+
+def _check_data(name: str, task: Task, before: str) -> None:
+    """Raises `ConfigError` if a task has another digest than it had."""
+    if task.digest() != before:
+        raise ConfigError(
+            f"A campaign must go on with the data that it began with, but task `{name}` has the digest "
+            f"{task.digest()} here and had {before}; {_data(task)} or its Python has changed."
+        )
 
 
 def _data(task: Task) -> str:
@@ -130,18 +137,19 @@ def _work(
     config: CampaignConfig,
     store: Store,
     space: SearchSpace,
-    task: Task,
-    agent: Any,
+    tasks: Mapping[str, Task],
+    agent: Agent,
     stand: dict[str, Any],
     runner: str,
     progress: bool,
 ) -> None:
     on_ray = config.executor == "ray"
     thread = ThreadPoolExecutor(1, "agent") if on_ray else None
-    gate = Gate(space, task.length)
+    gate, better = Gate(space, judged.length(tasks)), judged.maximize(tasks)
+    metric = METRIC if config.members else next(iter(tasks.values())).metric
     try:
-        desk = Campaign(config, store, agent, gate, maximize=task.maximize, controls=stand, thread=thread)
-        show = Progress(desk, task.metric) if progress else None
+        desk = Campaign(config, store, agent, gate, maximize=better, controls=stand, thread=thread)
+        show = Progress(desk, metric) if progress else None
         tick = show.tick if show else lambda: None
         with _interrupts(desk), show or nullcontext():
             if on_ray:
@@ -183,9 +191,10 @@ def _absolute(config: CampaignConfig) -> CampaignConfig:
     paths = {
         key: str(Path(value).expanduser().resolve())
         for key, value in (("space", config.space), ("task", config.task), ("agent", config.agent))
-        if content.is_path(value)
+        if content.is_path(value) and not (key == "task" and config.members)
     }
-    return replace(config, **paths)  # type: ignore[arg-type]
+    members = tuple(str(Path(m).expanduser().resolve()) if content.is_path(m) else m for m in config.members)
+    return replace(config, members=members, **paths)  # type: ignore[arg-type]
 
 
 def _read(path: Path) -> SearchSpace:
@@ -195,25 +204,3 @@ def _read(path: Path) -> SearchSpace:
     if not path.is_file():
         raise StoreError(f"A results folder must hold {SPACE}, but {path.parent} does not.")
     return SearchSpace.read(path, registry(), content.block_files())
-
-
-def _check_causal(space: SearchSpace, task: Task) -> None:
-    if task.causal and not space.causal:
-        raise ConfigError(
-            f"Task `{task.name}` asks at every step for what comes next, so a space for it must be causal, but "
-            f"`{space.name}` says `causal: false`: its candidates could read their own targets."
-        )
-
-
-def _facts(task: Task) -> dict[str, Any]:
-    return {
-        "name": task.name,
-        "settings": task.settings(),
-        "metric": task.metric,
-        "maximize": task.maximize,
-        "chance": task.chance,
-        "ceiling": task.ceiling,
-        "solved": task.solved,
-        "length": task.length,
-        "digest": task.digest(),
-    }

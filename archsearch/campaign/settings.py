@@ -1,22 +1,27 @@
 """The settings of a campaign by dotted name: `trials`, `training.steps`, `finals.top`, each with its kind and range.
 
-`task.*` and `agent.*` belong to the task and the agent, which check them themselves.
+`task.*` and `agent.*` belong to the task and the agent, which check them themselves. Where a campaign is on several
+tasks, `task.NAME.*` and `training.NAME.*` are for one of them.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from archsearch.errors import ConfigError, RuleError, nearest
 from archsearch.graph import reader
 from archsearch.graph.opspec import Setting
 
-__all__ = ["SETTINGS", "check", "flatten", "parse_set", "seconds"]
+__all__ = ["COMMON", "SETTINGS", "check", "entries", "flatten", "parse_set", "seconds"]
 
 OPEN: Final = ("task.", "agent.")
 """Settings under these are not known here."""
+
+LITERAL: Final = tuple("*&%@`!|>#")
+"""What YAML gives a meaning that no value on the command line has: `*.md` is a pattern, `|` a separator."""
 
 PREFIXES: Final = {
     "training": "training.",
@@ -27,7 +32,13 @@ PREFIXES: Final = {
 }
 """What stands before the names in a mapping of a campaign file."""
 
-LISTS: Final = frozenset({"controls", "training.learning_rates", "training.rate_factors"})
+LISTS: Final = frozenset({"controls", "members", "training.learning_rates", "training.rate_factors"})
+
+OF_A_TASK: Final = ("task.", "training.")
+"""What several tasks may have their own settings under."""
+
+COMMON: Final = frozenset({"seeds", "budget", "device", "time_limit"})
+"""Settings of training that all tasks of a campaign share: a mean over tasks is taken seed by seed."""
 
 
 def _settings() -> dict[str, Setting]:
@@ -41,7 +52,7 @@ def _settings() -> dict[str, Setting]:
         return Setting(name, str, options=options)
 
     found = [
-        *(word(n) for n in ("space", "task", "agent", "address", "name", "controls")),
+        *(word(n) for n in ("space", "task", "members", "agent", "address", "name", "controls")),
         whole("trials", 1),
         number("time"),
         whole("seed", 0),
@@ -82,6 +93,8 @@ def check(key: str, value: Any) -> Any:
     """
     if key.startswith(OPEN):
         return value
+    if key.startswith("training.") and key.count(".") > 1:
+        return _check_own(key, value)
     if key not in SETTINGS:
         raise ConfigError(_unknown(key))
     if value is None:
@@ -89,7 +102,7 @@ def check(key: str, value: Any) -> Any:
     if key == "time":
         value = seconds(value)
     try:
-        if key not in LISTS:
+        if key not in LISTS and not (key == "task" and isinstance(value, list | tuple)):
             return SETTINGS[key].check(value)
         items = value if isinstance(value, list | tuple) else [value]
         return tuple(SETTINGS[key].check(v) for v in items)
@@ -109,24 +122,41 @@ def flatten(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
     """A layer as it is written in YAML, by dotted name.
 
     `training:` and `finals:` are mappings, `task_settings:` and `agent_settings:` stand for `task.*` and `agent.*`, and
-    `set:` holds dotted names.
+    `set:` holds dotted names. Under `training:` and `task_settings:` a mapping is what one of several tasks has.
 
     Raises:
         ConfigError: one of these is no mapping.
     """
-    flat: dict[str, Any] = {}
+    return {name: value for name, value, _ in entries(layer, where)}
+
+
+def entries(layer: Mapping[str, Any], where: str) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
+    """As `flatten`, each with the keys under which it stands.
+
+    Raises:
+        ConfigError: what has to be a mapping is none.
+    """
     for key, value in layer.items():
         if key not in PREFIXES:
-            flat[key] = value
+            yield key, value, (key,)
         elif isinstance(value, Mapping):
-            flat.update({PREFIXES[key] + str(k): v for k, v in value.items()})
+            yield from _entries(PREFIXES[key], value, (key,))
         elif value is not None:
             raise ConfigError(f"`{key}` of {where} must be a mapping of names to values, but got {value!r}.")
-    return flat
+
+
+def _entries(
+    prefix: str, values: Mapping[str, Any], above: tuple[str, ...]
+) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
+    for key, value in values.items():
+        if prefix in OF_A_TASK and isinstance(value, Mapping) and value:
+            yield from ((f"{prefix}{key}.{k}", v, (*above, str(key), str(k))) for k, v in value.items())
+        else:
+            yield prefix + str(key), value, (*above, str(key))
 
 
 def parse_set(texts: Iterable[str]) -> dict[str, Any]:
-    """`["training.steps=400", "controls=[no_mixer]"]` by dotted name; values are YAML 1.2.
+    """`["training.steps=400", "controls=[no_mixer]"]` by dotted name; values are YAML 1.2, or text such as `*.md`.
 
     Raises:
         ConfigError: a text is not `name=value`.
@@ -137,7 +167,8 @@ def parse_set(texts: Iterable[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"`--set` takes `name=value`, as in `--set training.steps=400`, but got `{text}`.")
-        document = reader.parse(value.strip() or "null", f"--set {key.strip()}")
+        said = json.dumps(value.strip()) if value.strip().startswith(LITERAL) else value.strip()
+        document = reader.parse(said or "null", f"--set {key.strip()}")
         flat[key.strip()] = reader.plain(document.root)
     return flat
 

@@ -30,19 +30,14 @@ def in_values(layer: Mapping[str, Any], place: Place, where: str) -> Iterator[Fi
             try:
                 settings.check(name, value)
                 if name.startswith("training."):
-                    training_settings({name.removeprefix("training."): value})
+                    training_settings({name.rpartition(".")[2]: value})
             except ConfigError as error:
                 yield place(keys, rule_of(error))
 
 
 def located(layer: Mapping[str, Any], where: str) -> Located:
     """The settings of a layer by dotted name, each with the keys under which it stands."""
-    found: Located = {}
-    for key, value in layer.items():
-        prefix = settings.PREFIXES.get(key)
-        for name, inner in settings.flatten({key: value}, where).items():
-            found[name] = inner, ((key,) if prefix is None else (key, name.removeprefix(prefix)))
-    return found
+    return {name: (value, keys) for name, value, keys in settings.entries(layer, where)}
 
 
 def training_settings(values: Mapping[str, Any]) -> TrainingSettings:

@@ -11,7 +11,7 @@ import click
 from archsearch.cli.common import as_json, note, results
 from archsearch.leaderboard import FIELDS, Board, boards, folders, select
 from archsearch.leaderboard.render import FORMATS, print_tables
-from archsearch.leaderboard.selection import field_names
+from archsearch.leaderboard.selection import check_tasks, field_names
 
 if TYPE_CHECKING:
     from archsearch.campaign.record import CampaignRecord
@@ -62,6 +62,7 @@ def leaderboard(
         for record in records:
             note(describe(record))
     whole = boards(records, target=target)
+    check_tasks([*(chosen or ()), *(field_names(sort, "--sort") if sort else ())], whole)
     if target is not None and not chosen:
         chosen = ["rank", "id", "architecture", "score", *TARGET_FIELDS]
     found = [select(b, where=where, sort=sort, pareto=pareto) for b in whole]

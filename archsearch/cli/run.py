@@ -25,7 +25,7 @@ SAMPLES = 5
 
 @click.command()
 @click.argument("space", metavar="SPACE|CAMPAIGN.yaml")
-@click.option("--task", help="A task, by name or file.")
+@click.option("--task", help="A task by name or file, several (parity,permutations) or a suite.")
 @click.option("--agent", help="An agent, by name or file.")
 @click.option("--trials", type=click.IntRange(min=1), help="How many distinct candidates to train.")
 @click.option("--time", metavar="TIME", help="Begin no more candidates after this: 90s, 10m, 2h.")
@@ -86,19 +86,18 @@ def _finish(record: CampaignRecord, as_json: bool) -> None:
 
 def _dry_run(config: CampaignConfig, space: SearchSpace, as_json: bool) -> None:
     """Checks space, task, agent and controls as a run would, and says what it would do."""
-    from archsearch.campaign import agents, controls, environment
-    from archsearch.campaign.run import _check_causal
+    from archsearch.campaign import agents, controls, environment, judged
     from archsearch.graph.line import one_line
-    from archsearch.tasks.registry import make
 
     environment.check_device(config)
     report = space.check(seed=config.seed)
     if not report.ok:
         raise report.mistakes[0]
-    task = make(config.task, config.task_settings)
-    _check_causal(space, task)
-    agents.make(config.agent, space, config.agent_settings, seed=config.seed, maximize=task.maximize)
-    beside = {name: c.line for name, c in controls.blueprints(config.controls, space, task.length).items()}
+    tasks = judged.tasks_of(config)
+    judged.check_causal(space, tasks)
+    agents.make(config.agent, space, config.agent_settings, seed=config.seed, maximize=judged.maximize(tasks))
+    stand = controls.blueprints(config.controls, space, judged.length(tasks))
+    beside = {name: c.line for name, c in stand.items()}
     rng = random.Random(config.seed)
     samples = [one_line(space.sample(rng).architecture) for _ in range(SAMPLES)]
     if as_json:

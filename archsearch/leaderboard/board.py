@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from archsearch.errors import ConfigError
 from archsearch.leaderboard.fields import Row
 from archsearch.leaderboard.rows import ranked_rows
 from archsearch.ranking import size_report
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Board", "boards", "sections"]
 
+ON_A_TASK = ("metric", "maximize", "chance", "ceiling", "best")
+
 
 @dataclass(frozen=True)
 class Board:
@@ -26,6 +29,7 @@ class Board:
     Args:
         campaigns: whose candidates are in it.
         task, metric, maximize, chance, ceiling: of the task; chance and ceiling may be unknown.
+        tasks: with several tasks, metric, maximize, chance, ceiling and `best` of each by name; `best` counts as 1.
         status: of the campaigns, one each.
         rows: best first: the finals, then what was only searched, then what has no rank.
         banners: what a reader must know before trusting the order.
@@ -40,18 +44,34 @@ class Board:
     status: tuple[str, ...]
     rows: tuple[Row, ...]
     banners: tuple[str, ...] = ()
+    tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
         """The task and its scale in one line."""
+        if self.tasks:
+            many = f"{self.task}: " * (self.task != "+".join(self.tasks)) + f"mean over {len(self.tasks)} tasks"
+            return f"{many}, seed by seed; on each 0 is chance and 1 the best there is"
         parts = [f"{self.task}: {self.metric}, {'higher' if self.maximize else 'lower'} is better"]
         parts += [f"{n} {v:.3f}" for n, v in (("chance", self.chance), ("ceiling", self.ceiling)) if v is not None]
         return " · ".join(parts)
 
+    @property
+    def scales(self) -> tuple[str, ...]:
+        """What counts as 0 and as 1 on each of several tasks, a line each."""
+        return tuple(_scale_text(label, about) for label, about in self.tasks.items())
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
-        names = ("campaigns", "task", "metric", "maximize", "chance", "ceiling", "status", "banners", "rows")
+        names = ("campaigns", "task", "metric", "maximize", "chance", "ceiling", "tasks", "status", "banners", "rows")
         return {n: list(v) if isinstance(v := getattr(self, n), tuple) else v for n in names}
+
+
+def _scale_text(label: str, about: Mapping[str, Any]) -> str:
+    better = "higher" if about["maximize"] else "lower"
+    best = "" if about["ceiling"] is not None else ", the best conceivable, since no ceiling is known"
+    scale = f"chance {about['chance']:.3f} is 0 and {about['best']:.3f} is 1{best}"
+    return f"{label}: {about['metric']}, {better} is better; {scale}"
 
 
 def boards(records: Iterable[CampaignRecord], *, target: float | None = None) -> list[Board]:
@@ -59,7 +79,16 @@ def boards(records: Iterable[CampaignRecord], *, target: float | None = None) ->
 
     Args:
         target: a score; rows say what it took to reach it. `None` for the one at which the task counts as solved.
+
+    Raises:
+        ConfigError: a target, and a campaign on several tasks.
     """
+    records = list(records)
+    if target is not None and (several := [r for r in records if r.task.get("tasks")]):
+        raise ConfigError(
+            f"`--target` reads the curve of one task, but {several[0].name} is a mean over "
+            f"{', '.join(several[0].task['tasks'])}: `archsearch show` has the curves of each."
+        )
     groups: dict[Any, list[CampaignRecord]] = {}
     for record in records:
         groups.setdefault(_comparable(record), []).append(record)
@@ -92,6 +121,7 @@ def _board(records: Sequence[CampaignRecord], target: float | None) -> Board:
         ceiling=task.get("ceiling"),
         status=tuple(r.status for r in records),
         rows=tuple(rows),
+        tasks={label: {n: about[n] for n in ON_A_TASK} for label, about in task.get("tasks", {}).items()},
         banners=(*_finals_banners(records), *_banners(rows, bool(task["maximize"]))),
     )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-__all__ = ["FIELDS", "Field", "Kind", "Row"]
+__all__ = ["FIELDS", "Field", "Kind", "Row", "field_of", "is_field", "task_columns", "value_of"]
 
 Row = dict[str, Any]
 """One candidate as plain data: every name of `FIELDS`, in that order; `None` where something is unknown."""
@@ -46,6 +47,9 @@ FIELDS: dict[str, Field] = {
     "score_low": Field("low", "score", "lower end of the 95 % interval over seeds"),
     "score_high": Field("high", "score", "upper end of the 95 % interval over seeds"),
     "metric": Field("metric", "text", "what the score is"),
+    "tasks": Field(
+        "tasks", "map", "with several tasks, the score on each in its own metric; `task.NAME` is a column of it"
+    ),
     "validation_score": Field("valid.", "score", "score on validation, of the same training"),
     "test_score": Field("test", "score", "score on the sealed test; finals only"),
     "search_score": Field("search", "score", "validation score in the search, which chose the finalists"),
@@ -61,7 +65,7 @@ FIELDS: dict[str, Field] = {
     "reached": Field("reached", "whole", "seeds that reached the target: what `--target` says, or the task's own"),
     "steps_to_target": Field("to target", "whole", "mean step of the first report at which they had"),
     "flops_to_target": Field(
-        "FLOPs to it", "count", "operations of one copy until then, three times a forward pass a step"
+        "FLOPs to it", "count", "operations of one copy until then, forward and backward"
     ),
     "seconds_to_target": Field("s to it", "seconds", "training steps of all copies until then, on `device`"),
     "fit": Field("fit", "text", "how its weights were found: by gradient descent, or a readout solved for in 0 steps"),
@@ -88,3 +92,30 @@ FIELDS: dict[str, Field] = {
     "reason": Field("reason", "text", "why it was proposed, in the agent's words"),
     "failure": Field("failure", "text", "why it failed or stopped"),
 }
+
+TASK: Final = "task."
+
+
+def is_field(name: str) -> bool:
+    """Whether a column can be called so: a name of `FIELDS`, or `task.NAME` for the score on one of several tasks."""
+    return name in FIELDS or (name.startswith(TASK) and name != TASK)
+
+
+def field_of(name: str) -> Field:
+    """What a column holds."""
+    if name in FIELDS:
+        return FIELDS[name]
+    task = name.removeprefix(TASK)
+    return Field(task, "score", f"the score on {task}, in its own metric")
+
+
+def value_of(row: Row, name: str) -> Any:
+    """The value of a row in a column; `None` where something is unknown."""
+    if name in FIELDS:
+        return row[name]
+    return (row["tasks"] or {}).get(name.removeprefix(TASK))
+
+
+def task_columns(rows: Iterable[Row]) -> list[str]:
+    """The columns of the tasks that rows have scores on, in their order."""
+    return list(dict.fromkeys(f"{TASK}{label}" for row in rows for label in row["tasks"] or {}))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from archsearch.leaderboard.board import Board, sections
-from archsearch.leaderboard.fields import FIELDS, Row
+from archsearch.leaderboard.fields import FIELDS, Row, field_of, task_columns, value_of
 from archsearch.leaderboard.text import cell, columns_of, legend
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ def json_text(boards: Sequence[Board]) -> str:
 
 def csv_text(boards: Sequence[Board], columns: Sequence[str] | None = None) -> str:
     """A header and one line per row of all boards, numbers unrounded; lists as `a+b`, maps as JSON."""
-    names = list(columns or FIELDS)
+    names = list(columns or (*FIELDS, *task_columns(row for board in boards for row in board.rows)))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(names)
     for board in boards:
-        writer.writerows([_plain(row[n]) for n in names] for row in board.rows)
+        writer.writerows([_plain(value_of(row, n)) for n in names] for row in board.rows)
     return out.getvalue().rstrip("\n")
 
 
@@ -68,11 +68,12 @@ def markdown_text(boards: Sequence[Board], columns: Sequence[str] | None = None)
     lines: list[str] = []
     for board in boards:
         lines += [f"## {_title(board, len(boards))}", ""]
+        lines += [f"{scale}  " for scale in board.scales] + [""] * bool(board.scales)
         lines += [f"> {b}\n" for b in board.banners]
         for heading, rows in sections(board.rows):
             names = _names(board, rows, columns)
-            lines += [f"### {heading}", "", _line(FIELDS[n].title for n in names)]
-            lines += [_line("---" if FIELDS[n].kind in _LEFT and n != "rank" else "---:" for n in names)]
+            lines += [f"### {heading}", "", _line(field_of(n).title for n in names)]
+            lines += [_line("---" if field_of(n).kind in _LEFT and n != "rank" else "---:" for n in names)]
             lines += [_line(cell(row, n).replace("|", "\\|").replace("\n", " ") for n in names) for row in rows]
             lines += [""]
     return "\n".join(lines).rstrip("\n")
@@ -100,6 +101,8 @@ def print_tables(
     shown: dict[str, None] = {}
     for board in boards:
         console.print(Text(_title(board, len(boards)), style="bold"))
+        for scale in board.scales:
+            console.print(Text(f"  {scale}", style="dim"))
         for banner in board.banners:
             console.print(Text(f"! {banner}", style="yellow"))
         for heading, rows in sections(board.rows):
@@ -122,7 +125,7 @@ def print_tables(
 def fit(rows: Sequence[Row], names: Sequence[str], width: int) -> list[str]:
     """As many of the columns as fit into `width` characters; long texts may be folded to `FOLDED`."""
     kept = list(names)
-    widths = {n: max(len(FIELDS[n].title), *(len(_short(r, n)) for r in rows)) for n in names}
+    widths = {n: max(len(field_of(n).title), *(len(_short(r, n)) for r in rows)) for n in names}
     widths |= {n: min(widths[n], FOLDED) for n in names if n in FOLDS}
     for name in EXPENDABLE:
         if sum(widths[n] + GAP for n in kept) - GAP <= width:
@@ -152,10 +155,11 @@ def _table(rows: Sequence[Row], names: Sequence[str]) -> Table:
 
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="bold")
     for name in names:
-        side: Literal["left", "right"] = "left" if FIELDS[name].kind in _LEFT else "right"
+        side: Literal["left", "right"] = "left" if field_of(name).kind in _LEFT else "right"
         folds = name in FOLDS
-        least = len(FIELDS[name].title) if folds else None
-        table.add_column(FIELDS[name].title, justify=side, no_wrap=not folds, overflow="fold", min_width=least)
+        title = field_of(name).title
+        least = len(title) if folds else None
+        table.add_column(title, justify=side, no_wrap=not folds, overflow="fold", min_width=least)
     for row in rows:
         style = "dim" if row["role"] == "control" or row["section"] == "unfinished" else ""
         table.add_row(*(Text(_short(row, n), style=style) for n in names))

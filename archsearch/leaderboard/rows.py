@@ -10,7 +10,7 @@ from archsearch.leaderboard.targets import to_target
 from archsearch.ranking import Entry, Ranked, Section, rank
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from archsearch.campaign.record import CampaignRecord, CandidateRecord
     from archsearch.training.measurement import CopyResult, Fidelity, Measurement
@@ -52,6 +52,7 @@ def _entry(key: str, candidate: CandidateRecord) -> Entry:
         samples=seed_scores(measured),
         tiebreak=(-len(solved), sum(solved) / max(len(solved), 1), float(candidate.number or 0)),
         cost=measured.flops_per_token,
+        exact=(candidate.facts.get("fit") or _fit(measured)) == "frequencies",
     )
 
 
@@ -122,6 +123,7 @@ def _row(record: CampaignRecord, c: CandidateRecord, ranked: Ranked, target: flo
         "decisions": dict(c.decisions),
         "score": ranked.entry.score,
         "metric": record.task["metric"],
+        "tasks": _task_scores(record, c),
         "pareto": ranked.layer,
         "agent": c.agent,
         "parent": c.parent,
@@ -136,20 +138,42 @@ def _row(record: CampaignRecord, c: CandidateRecord, ranked: Ranked, target: flo
     measured = _measured(c)
     if measured is not None:
         values |= _measured_values(measured) | _gaps(measured, maximize=maximize)
-        values |= to_target(measured, _chosen(measured), target, maximize=maximize)
+        parts = list(_parts(c).values())
+        if parts:
+            values["fit"] = _fit(parts[0])
+        else:  # steps of several tasks cannot be put in one number
+            values |= to_target(measured, _chosen(measured), target, maximize=maximize)
         values["fidelity"] = fidelity_text(cast("Fidelity", ranked.entry.fidelity or measured.fidelity))
     return {name: values.get(name) for name in FIELDS}
+
+
+def _task_scores(record: CampaignRecord, c: CandidateRecord) -> dict[str, float | None] | None:
+    """The score on each of several tasks, of the training that ranks the candidate or of what there is of it."""
+    if not record.task.get("tasks"):
+        return None
+    parts = _parts(c)
+    return {label: parts[label].score if label in parts else None for label in record.task["tasks"]}
+
+
+def _parts(c: CandidateRecord) -> Mapping[str, Measurement]:
+    """The measurements on each of several tasks that rank the candidate, as far as there are."""
+    return c.final_tasks if c.final is not None and c.final.score is not None else c.search_tasks
+
+
+def _fit(m: Measurement) -> str:
+    return m.solutions[0]["fit"] if m.solutions else "gradient"
 
 
 def _analytic(c: CandidateRecord) -> dict[str, Any]:
     """What is known before anything trains."""
     same = ("flops_per_token", "state_bytes", "span", "parallel_in_time")
-    return {"body_params": c.facts.get("params"), **{name: c.facts.get(name) for name in same}}
+    return {"fit": c.facts.get("fit"), "body_params": c.facts.get("params"), **{n: c.facts.get(n) for n in same}}
 
 
 def _measured_values(m: Measurement) -> dict[str, Any]:
     copies = _chosen(m)
     solved = [c.solved_at for c in copies if c.solved_at is not None]
+    several = m.learning_rate is None  # a mean over tasks; which of them a seed solved, `archsearch show` says
     return {
         "score_low": m.score_low,
         "score_high": m.score_high,
@@ -157,10 +181,10 @@ def _measured_values(m: Measurement) -> dict[str, Any]:
         "test_score": m.score if m.fidelity.split == "test" else None,
         "seeds": len(seed_scores(m)),
         "diverged": sum(c.status == "diverged" for c in copies),
-        "solved": len(solved),
+        "solved": None if several else len(solved),
         "solved_at": sum(solved) / len(solved) if solved else None,
         "steps": m.steps,
-        "fit": m.solutions[0]["fit"] if m.solutions else "gradient",
+        "fit": _fit(m),
         "learning_rate": m.learning_rate,
         "params": m.params,
         "body_params": m.body_params,
@@ -190,11 +214,18 @@ def _worse(first: float | None, second: float | None, *, maximize: bool) -> floa
 
 
 def _rate_edge(c: CandidateRecord) -> str | None:
-    """Whether the rate that the search chose is the lowest or the highest of several."""
-    rates = sorted({copy.learning_rate for copy in c.search.copies}) if c.search else []
-    if c.search is None or len(rates) < 2 or c.search.learning_rate not in (rates[0], rates[-1]):
+    """Whether the rate that the search chose is the lowest or the highest of several; if tasks differ, on which."""
+    if not c.search_tasks:
+        return _edge_of(c.search)
+    at = {label: edge for label, m in c.search_tasks.items() if (edge := _edge_of(m))}
+    return ", ".join(f"{edge} ({label})" for label, edge in at.items()) or None
+
+
+def _edge_of(m: Measurement | None) -> str | None:
+    rates = sorted({copy.learning_rate for copy in m.copies if copy.learning_rate is not None}) if m else []
+    if m is None or len(rates) < 2 or m.learning_rate not in (rates[0], rates[-1]):
         return None
-    return "lowest" if c.search.learning_rate == rates[0] else "highest"
+    return "lowest" if m.learning_rate == rates[0] else "highest"
 
 
 def device_text(m: Measurement) -> str | None:
@@ -207,9 +238,9 @@ def device_text(m: Measurement) -> str | None:
 
 def fidelity_text(f: Fidelity) -> str:
     """The effort behind a score in words: `test, 3 seeds × 1 rate, 400 steps of 32 (a1b2)`."""
-    rates = len(f.learning_rates)
+    rates, batch = len(f.learning_rates), f" of {f.batch}" if f.batch else " over all tasks"
     grid = f"{f.seeds} seed{'s' * (f.seeds != 1)}" + (f" × {rates} learning rates" if rates != 1 else "")
-    return f"{f.split}, {grid}, {_budget_text(f)} of {f.batch}" + (f" ({f.settings[:4]})" if f.settings else "")
+    return f"{f.split}, {grid}, {_budget_text(f)}{batch}" + (f" ({f.settings[:4]})" if f.settings else "")
 
 
 def _budget_text(f: Fidelity) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from archsearch.errors import ConfigError, UnknownNameError
 from archsearch.leaderboard.board import Board, sections
-from archsearch.leaderboard.fields import FIELDS, Row
+from archsearch.leaderboard.fields import FIELDS, Row, is_field, value_of
 from archsearch.leaderboard.where import predicate
 
-__all__ = ["field_names", "select"]
+__all__ = ["check_tasks", "field_names", "select"]
 
 _OF_A_DEVICE = ("tokens_per_second", "seconds", "seconds_to_target")
 
@@ -46,9 +46,18 @@ def field_names(text: str, setting: str) -> list[str]:
     if not names:
         raise ConfigError(f"`{setting}` must name at least one field, but got {text!r}. Fields: {', '.join(FIELDS)}.")
     for name in names:
-        if name.removeprefix("-") not in FIELDS:
+        if not is_field(name.removeprefix("-")):
             raise UnknownNameError("field", name.removeprefix("-"), FIELDS)
     return names
+
+
+def check_tasks(names: Iterable[str], boards: Iterable[Board]) -> None:
+    """Raises `UnknownNameError` for a column `task.NAME` of a task that none of the boards is on."""
+    known = {f"task.{label}" for board in boards for label in board.tasks}
+    for name in names:
+        column = name.removeprefix("-")
+        if column not in FIELDS and column not in known:
+            raise UnknownNameError("field", column, (*FIELDS, *known))
 
 
 def _sorted(rows: Sequence[Row], sort: str) -> list[Row]:
@@ -64,9 +73,9 @@ def _sorted(rows: Sequence[Row], sort: str) -> list[Row]:
 
 def _sort_by(rows: list[Row], key: str) -> None:
     name, falling = key.removeprefix("-"), key.startswith("-")
-    known = [r for r in rows if r[name] is not None]
-    unknown = [r for r in rows if r[name] is None]
-    known.sort(key=lambda r: _comparable(r[name]), reverse=falling)
+    known = [r for r in rows if value_of(r, name) is not None]
+    unknown = [r for r in rows if value_of(r, name) is None]
+    known.sort(key=lambda r: _comparable(value_of(r, name)), reverse=falling)
     if name in _OF_A_DEVICE:  # speeds of different devices are never put in one order
         known.sort(key=lambda r: r["device"] or "")
     rows[:] = known + unknown

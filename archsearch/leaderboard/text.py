@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from archsearch.leaderboard.fields import FIELDS, Row
+from archsearch.leaderboard.fields import Row, field_of, task_columns, value_of
 
 if TYPE_CHECKING:
     from archsearch.training.measurement import Measurement
 
-__all__ = ["cell", "columns_of", "interval", "legend", "short_bytes", "short_count", "solved"]
+__all__ = ["cell", "columns_of", "curve", "interval", "legend", "short_bytes", "short_count", "solved"]
 
 _SIZE = ("body_params", "flops_per_token", "state_bytes", "pareto")
 _GAPS = ("gap_validation", "gap_test")
@@ -40,6 +40,9 @@ def columns_of(section: str, rows: list[Row], several: bool) -> list[str]:
     What differs from run to run, such as seconds, is left to those who ask for it: equal campaigns print equal boards.
     """
     names = [n for n in _COLUMNS[section] if n in ("rank", "id") or any(r[n] not in (None, [], "") for r in rows)]
+    if "score" in names and section != "unfinished":
+        after = names.index("score") + 1
+        names[after:after] = task_columns(rows)
     return [names[0], "campaign", *names[1:]] if several else names
 
 
@@ -60,7 +63,7 @@ def cell(row: Row, name: str) -> str:
             return f"{row['solved_at']:.0f}" + (
                 f" ({row['solved']}/{row['seeds']})" if row["solved"] < row["seeds"] else ""
             )
-    return _value(row[name], FIELDS[name].kind)
+    return _value(value_of(row, name), field_of(name).kind)
 
 
 def interval(low: float | None, high: float | None, metric: str, places: int = 3) -> str:
@@ -73,6 +76,16 @@ def interval(low: float | None, high: float | None, metric: str, places: int = 3
     if "accuracy" in metric or metric == "macro_f1":
         low, high = max(low, 0.0), min(high, 1.0)
     return f"{low:.{places}f} to {high:.{places}f}"
+
+
+def curve(m: Measurement) -> list[tuple[int, float]]:
+    """Step and mean score over the seeds at the chosen learning rate, report by report."""
+    points: dict[int, list[float]] = {}
+    for copy in m.copies:
+        if copy.learning_rate == m.learning_rate:
+            for step, score, _ in copy.curve:
+                points.setdefault(step, []).append(score)
+    return [(step, sum(scores) / len(scores)) for step, scores in points.items()]
 
 
 def solved(m: Measurement) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["CopyResult", "Fidelity", "Job", "Measurement", "Report", "TrainingSettings"]
 
-PROTOCOL = 2
+PROTOCOL = 3
 """The version of the training protocol. Raised whenever the same settings would give other scores."""
 
 
@@ -19,7 +19,7 @@ class TrainingSettings:
     Args:
         budget: what is equal for all candidates: `steps`, `flops` or `seconds`.
         steps: optimiser steps, where the budget is steps.
-        flops: operations that each copy may train with, three for each of a forward pass.
+        flops: operations that each copy may train with, forward and backward; see `archsearch.training.budget`.
         seconds: of training steps, all copies of a search run together, at the pace that the worker measures before it
             begins. The finals then take as many steps as the search did.
         batch: examples a step, per copy.
@@ -112,12 +112,13 @@ class CopyResult:
         loss: validation loss at the end.
         test_score: on the sealed test, in the finals only.
         train_score: at the end, on as many examples of the training split.
+        learning_rate: `None` where the copy stands for a seed on several tasks; see `archsearch.training.pooling`.
         solved_at: the step of the first report at which the task was solved.
         curve: `(step, validation score, validation loss)` per report.
     """
 
     seed: int
-    learning_rate: float
+    learning_rate: float | None
     status: str
     score: float | None
     loss: float | None

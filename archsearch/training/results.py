@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from archsearch.ranking.student import two_sided_p
+from archsearch.ranking.intervals import interval, mean, mean_of
 from archsearch.tasks.base import Task
 from archsearch.training.measurement import CopyResult, Fidelity, TrainingSettings
 
 __all__ = ["CopyRecord", "beyond_the_edge", "chosen_rate", "fidelity", "interval", "mean", "mean_of"]
-
-CONFIDENCE = 0.95
 
 
 @dataclass
@@ -84,28 +81,6 @@ def beyond_the_edge(rates: Sequence[float], chosen: float | None) -> float | Non
         return None
     other = grid[1] if chosen == grid[0] else grid[-2]
     return float(f"{chosen * chosen / other:.6g}")
-
-
-def mean(values: Sequence[float]) -> float:
-    """The arithmetic mean of at least one value."""
-    return math.fsum(values) / len(values)
-
-
-def mean_of(values: Iterable[float | None]) -> float | None:
-    """The mean of those that are known; `None` if none is."""
-    known = [v for v in values if v is not None]
-    return mean(known) if known else None
-
-
-def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of the mean of independent values by Student's t; `None` with fewer than two."""
-    n = len(values)
-    if n < 2:
-        return None
-    center = mean(values)
-    deviation = math.sqrt(math.fsum((v - center) ** 2 for v in values) / (n - 1))
-    half = _quantile(n - 1) * deviation / math.sqrt(n)
-    return center - half, center + half
 
 
 def fidelity(task: Task, training: TrainingSettings, split: str) -> Fidelity:

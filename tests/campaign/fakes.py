@@ -119,7 +119,9 @@ class FakeTrainer:
         score = None if self.do == "nan" else self.about["x"] / 100
         loss = None if score is None else 1 - score
         curve = ((1, 0.5, 1.0),)
-        copies = tuple(CopyResult(job.seed_base + i, 1e-3, "done", score, loss, curve=curve) for i in range(how.seeds))
+        test = score if job.split == "test" else None
+        seeds = range(job.seed_base, job.seed_base + how.seeds)
+        copies = tuple(CopyResult(seed, 1e-3, "done", score, loss, test, curve=curve) for seed in seeds)
         return Measurement(
             fidelity=Fidelity("fake", "0" * 16, how.steps, how.batch, (1e-3,), how.seeds, job.split),
             score=score, score_low=None, score_high=None, validation_score=score, validation_loss=loss,
@@ -154,7 +156,7 @@ CONTROLS = {"control": gate({"x": 1, "control": 1})}
 
 
 def campaign(
-    path: Path, agent: Agent, settings: CampaignConfig, *, controls: Any = None, **more: Any
+    path: Path, agent: Agent, settings: CampaignConfig, *, controls: Any = None, task: Any = TASK, **more: Any
 ) -> tuple[Store, Campaign]:
     """A desk over a folder that is made, or gone on with if it is there."""
     if (path / "events.jsonl").exists():
@@ -164,7 +166,7 @@ def campaign(
     if store.ledger.head.name:
         store.append("resume", sync=True, environment={})
     else:
-        about = {"name": path.name, "config": settings.to_dict(), "task": TASK, "environment": {}, "agent": agent.name}
+        about = {"name": path.name, "config": settings.to_dict(), "task": task, "environment": {}, "agent": agent.name}
         store.append("campaign", sync=True, **about)
     controls = CONTROLS if controls is None else controls
     return store, Campaign(settings, store, agent, gate, maximize=True, controls=controls, **more)
