@@ -223,28 +223,29 @@ def check_gradients(case: Case) -> None:
     assert torch.autograd.gradcheck(run, (*w.values(), *xs), fast_mode=True)
 
 
-def check_time(case: Case) -> None:
+def check_time(case: Case, dtype: torch.dtype = torch.float32) -> None:
     """An output depends on no later step, by perturbation and by gradient; on its own alone if time is not mixed."""
     if not case.op.is_causal():
         return
-    at, w = case.time // 2, case.weights()
-    xs = case.inputs()
+    tolerance, slope = (TOLERANCE, 1e-6) if dtype == torch.float32 else (1e-11, 1e-11)
+    at, w = case.time // 2, case.weights(dtype=dtype)
+    xs = case.inputs(dtype=dtype)
     ys = parallel(case, w, xs)
     moved = [x.detach().clone() for x in xs]
     for x, t in zip(moved, case.types, strict=True):
         x[:, :, math.floor(at * t.rate)] += 1.0
     for y, z, t in zip(ys, parallel(case, w, moved), case.outputs, strict=True):
         before = math.floor(at * t.rate)
-        close(z[:, :, :before], y[:, :, :before], "output before the change")
+        close(z[:, :, :before], y[:, :, :before], "output before the change", tolerance)
         if not case.op.mixes_time:
-            close(z[:, :, at + 1 :], y[:, :, at + 1 :], "output after the change")
+            close(z[:, :, at + 1 :], y[:, :, at + 1 :], "output after the change", tolerance)
     for y, t in zip(ys, case.outputs, strict=True):
         step = math.floor(at * t.rate)
         closed = (step + 1) / t.rate
         grads = _derived([y[:, :, step].square().sum()], case.read(xs))
         for g, kind in zip(grads, case.read(case.types), strict=True):
             later = g[:, :, math.floor(closed * kind.rate) :]
-            assert largest(later) <= 1e-6 * max(largest(g), 1.0), "a gradient reaches later steps"
+            assert largest(later) <= slope * max(largest(g), 1.0), "a gradient reaches later steps"
             if not case.op.mixes_time:
                 assert largest(g[:, :, :at]) == 0.0, "a gradient reaches earlier steps"
 

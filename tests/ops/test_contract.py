@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
+import torch
 
 from archsearch.errors import RuleError
 from archsearch.ops.base import Context
 from archsearch.ops.registry import FAMILIES, op_classes, registry
-from tests.ops.contract import CHECKS, Case, decodes
+from tests.ops.contract import CHECKS, Case, check_time, decodes
+from tests.ops.draws import PREPARED
 
 CASES = [
     case
@@ -35,6 +37,16 @@ def test_promise(case: Case, promise: str) -> None:
             case.op.step({}, {}, *[x[:, :, 0] for x in case.inputs()], ctx=Context())
         return
     CHECKS[promise](case)
+
+
+@pytest.mark.parametrize(
+    "time", [16, pytest.param(128, marks=pytest.mark.slow), pytest.param(1024, marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("case", [case for case in CASES if case.op.is_causal()], ids=str)
+def test_no_output_depends_on_a_later_step(case: Case, time: int) -> None:
+    """In double precision a leak has nowhere to hide; in single precision other formulations may be taken."""
+    for dtype in (torch.float64, torch.float32):
+        check_time(replace(case, time=time, prepare=PREPARED.get(case.name)), dtype)
 
 
 @pytest.mark.parametrize("name", sorted(op_classes()))
