@@ -34,7 +34,9 @@ def solve(
 ) -> Tensor:
     """The fixed point of `f` from the start `z`, `(E, B, T, *shape)`, as far as `steps` evaluations lead.
 
-    A row has converged where |f(z) − z| ≤ tolerance · |f(z)| in the Euclidean norm, and stays as it is from then on.
+    A row has converged where |f(z) − z| ≤ tolerance · |f(z)| in the Euclidean norm, and stays as it is from then on. Of
+    a row that does not converge the iterate with the shortest residual |f(z) − z| is given. Of a gradient whose series
+    diverges that keeps the leading terms, at worst one alone (Fung et al. 2022, arXiv:2103.12803, eq. 7).
 
     Args:
         solver: `anderson` (Anderson 1965; Walker and Ni 2011, eq. 1.2, with all of f taken) or `iterate`.
@@ -44,19 +46,23 @@ def solve(
     shape, lead = z.shape, 3
     rows = z.flatten(lead) if z.ndim > lead else z.unsqueeze(-1)
     done = torch.zeros(rows.shape[:lead], dtype=torch.bool, device=z.device)
+    best, shortest, closer = rows, rows.new_full(rows.shape[:lead], torch.inf), done
     past = rows.new_empty(2, *rows.shape[:lead], memory if solver == "anderson" else 0, rows.shape[lead])
     for k in range(steps):
         value = f(rows.view(shape)).reshape(rows.shape)
         residual = value - rows
-        far = residual.norm(dim=-1) > tolerance * value.norm(dim=-1)
-        done = done | ~_spread(far | ~torch.isfinite(residual).all(-1), along)
+        length = residual.norm(dim=-1)
+        near = length.isfinite() & (length <= tolerance * value.norm(dim=-1))
+        closer = length < shortest
+        best, shortest = torch.where(closer.unsqueeze(-1), rows, best), torch.where(closer, length, shortest)
+        done = done | ~_spread(~near, along)
         if bool(done.all()):
             break
         if solver == "anderson":
             past[0, ..., k % memory, :], past[1, ..., k % memory, :] = value, residual
             value = _mixed(*past[..., : k + 1, :])
         rows = torch.where(done.unsqueeze(-1), rows, value)
-    return rows.view(shape)
+    return torch.where((done | closer).unsqueeze(-1), rows, best).view(shape)
 
 
 def _spread(far: Tensor, along: Along) -> Tensor:

@@ -89,6 +89,24 @@ def test_every_row_ends_within_the_tolerance(solver: str) -> None:
     assert len(calls) < (25 if solver == "anderson" else 200)
 
 
+@pytest.mark.parametrize("solver", ["anderson", "iterate"])
+def test_a_row_that_does_not_converge_keeps_its_best_iterate(solver: str) -> None:
+    start = torch.tensor([2.0, 0.5]).double().expand(1, 1, 1, 2)
+
+    def grows(z: Tensor) -> Tensor:
+        return torch.stack([z[..., 0] ** 2 - 1.5 * z[..., 1] + z[..., 0], 2.0 * z[..., 1] + 1.0], -1)
+
+    def residual(z: Tensor) -> float:
+        return (grows(z) - z).norm().item()
+
+    for steps in (3, 7, 20):
+        found = solve(grows, start, steps=steps, tolerance=0.0, solver=solver)
+        assert residual(found) <= 2 * residual(start)  # the last iterate of all is not measured again
+    # A row that comes closer with every step is given the last of them, not the one whose residual was measured last.
+    near = solve(lambda z: 0.5 * z + 1.0, start, steps=4, tolerance=0.0, solver="iterate")
+    torch.testing.assert_close(near, 2.0 + (start - 2.0) / 16)
+
+
 def test_nobody_changes_with_what_else_is_in_the_batch() -> None:
     w = torch.randn(6, 6, generator=torch.Generator().manual_seed(0)).double() / 4
     x = torch.randn(1, 4, 5, 6, generator=torch.Generator().manual_seed(1)).double()
