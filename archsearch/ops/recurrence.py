@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from archsearch.kernels.dispatch import gru_in_one_loop, rnn_in_one_loop
+from archsearch.kernels.dispatch import gru_in_one_loop, lstm_steps, rnn_in_one_loop
 from archsearch.kernels.gru import gru
 from archsearch.kernels.precision import exact, single
 from archsearch.kernels.rnn import rnn
@@ -205,9 +205,12 @@ class LstmCore(_Gated):
         if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):  # oneDNN refuses a mixture of precisions
             with exact(x.device):
                 return tuple(v.to(x.dtype) for v in self._run(w, single(x)))  # type: ignore[return-value]
-        zero = _initial(w, x)
-        y, h, c = torch.lstm(x, [zero, zero], _parameters(w), True, 1, 0.0, _keeps(), False, True)
-        return y, h, c
+        h = c = _initial(w, x)
+        parts = []
+        for part in x.split(lstm_steps(x.device, h.numel()) or x.shape[1], 1):
+            y, h, c = torch.lstm(part, [h, c], _parameters(w), True, 1, 0.0, _keeps(), False, True)
+            parts.append(y)
+        return torch.cat(parts, 1) if len(parts) > 1 else parts[0], h, c
 
     def start(self, w: Weights, batch: int, x: ValueType) -> State:
         return {"h": self._zeros(w, batch), "c": self._zeros(w, batch)}

@@ -5,8 +5,9 @@
 
 Forward and backward, one copy, one thread, least processor time over interleaved runs. `naive` takes a step of every
 node of the block after the other and reads step t as `x[:, t]`, whose backward pass takes T² time; `unbound` is the
-same over `unbind`-ed steps. Targets, `naive/block` at T = 256 and 1024: min_gru, min_lstm and griffin 5 and 15, lstm
-5.6 and 9.6, gru 1.3 and 2.1; `package/block` of min_gru at least 1. Prints one line of JSON a block and length.
+same over `unbind`-ed steps. `lstm_core` is the core without the output projection, beside a loop without it. Targets,
+`naive/block` at T = 256 and 1024: min_gru, min_lstm and griffin 5 and 15, lstm 5.6 and 9.6, gru 1.3 and 2.1;
+`package/block` of min_gru at least 1. Prints one line of JSON a block and length.
 """
 
 from __future__ import annotations
@@ -70,13 +71,22 @@ def gru(p: dict[str, Tensor], x: Tensor, s: tuple[Tensor, ...]) -> tuple[Tensor,
     return affine(p, "out", h), (h,)
 
 
-def lstm(p: dict[str, Tensor], x: Tensor, s: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """One step."""
-    a = F.linear(x, p["core.input"], p["core.input_bias"]) + F.linear(s[0], p["core.hidden"], p["core.hidden_bias"])
+def lstm_core(
+    p: dict[str, Tensor], x: Tensor, s: tuple[Tensor, ...], at: str = ""
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """One step; the weights are named `at` and the name that the core gives them."""
+    weight, bias = ([p[f"{at}{name}{end}"] for name in ("input", "hidden")] for end in ("", "_bias"))
+    a = F.linear(x, weight[0], bias[0]) + F.linear(s[0], weight[1], bias[1])
     i, f, g, o = a.chunk(4, -1)
     c = torch.sigmoid(f) * s[1] + torch.sigmoid(i) * torch.tanh(g)
     h = torch.sigmoid(o) * torch.tanh(c)
-    return affine(p, "out", h), (h, c)
+    return h, (h, c)
+
+
+def lstm(p: dict[str, Tensor], x: Tensor, s: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """One step."""
+    h, s = lstm_core(p, x, s, "core.")
+    return affine(p, "out", h), s
 
 
 def positive(x: Tensor) -> Tensor:
@@ -144,6 +154,7 @@ BLOCKS: list[tuple[str, str, Step, int, int]] = [
     ("rnn", "", rnn, 1, 0),
     ("gru", "", gru, 1, 0),
     ("lstm", "", lstm, 2, 0),
+    ("lstm_core", "", lstm_core, 2, 0),
     ("min_gru", ", expand: 1", min_gru, 1, 0),
     ("min_lstm", ", expand: 1", min_lstm, 1, 0),
     ("griffin", ", expand: 1", griffin, 2, 4),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from archsearch.errors import RuleError
 from archsearch.kernels.additive_attention import additive_attention
+from archsearch.kernels.dispatch import lstm_steps
 from archsearch.kernels.gated import candidate, rg_lru_terms
 from archsearch.kernels.rnn import rnn
 from archsearch.ops.base import Context
@@ -295,3 +296,20 @@ def test_types_that_do_not_fit_are_refused(case: Case, message: str) -> None:
 def test_the_states_of_a_scan_are_in_reach_of_few_steps() -> None:
     for case in (Case("gated_scan", {}, (8, 8)), Case("rg_lru")):
         assert case.op.cost(*case.types, time=1024).span == 1 + 2 * math.log2(1024)
+
+
+def test_a_long_lstm_in_parts_equals_torch() -> None:
+    """A batch so large that `dispatch.lstm_steps` cuts 70 steps into three parts."""
+    case, (steps, batch) = Case("lstm_core", {}, (4,)), (70, 2048)
+    assert lstm_steps(torch.device("cpu"), batch * 4) == 32
+    w = case.weights(seeds=(0,))
+    weights = [w[name][0] for name in ("input", "hidden", "input_bias", "hidden_bias")]
+    x = torch.randn(batch, steps, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    zero = torch.zeros(1, batch, 4)
+    y, state = case.op.prefill(w, x[None], ctx=Context())
+    wanted, _, c = torch.lstm(x, [zero, zero], weights, True, 1, 0.0, True, False, True)
+    close(y[0], wanted, "output")
+    close(state["c"], c, "state")
+    gradients = [torch.autograd.grad(v.square().sum(), [x, *w.values()]) for v in (y, wanted)]
+    for got, own in zip(*gradients, strict=True):
+        close(got, own, "gradient")
