@@ -14,6 +14,7 @@ from archsearch.campaign import settings
 from archsearch.campaign.gate import Blueprint, Gate
 from archsearch.campaign.values import training_settings
 from archsearch.errors import ConfigError, FileError, RuleError, UnknownNameError
+from archsearch.graph.fits import FREQUENCIES
 
 if TYPE_CHECKING:
     from archsearch.graph.space import SearchSpace
@@ -40,7 +41,7 @@ def blueprints(names: Iterable[str], space: SearchSpace, time: int) -> dict[str,
             raise UnknownNameError("control", name, files)
         control = SearchSpace.read(files[name], space.registry, content.block_files())
         own = _own_training(control)
-        if own.get("fit") != "frequencies":  # what reads no input has no size
+        if control.fit != FREQUENCIES:  # what reads no input has no size
             control = control.like(space)
         try:
             blueprint = Gate(control, time)({})

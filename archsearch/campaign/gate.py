@@ -71,6 +71,7 @@ class Gate:
                 **{k: v for k, v in asdict(facts).items() if k != "families"},
                 "decoding": asdict(decoding(architecture, registry, self._time)),
                 "cycles": cycles(architecture, registry),
+                "fit": architecture.fit,
             },
             decisions=dict(sample.decisions),
         )

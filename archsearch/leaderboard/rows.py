@@ -52,6 +52,7 @@ def _entry(key: str, candidate: CandidateRecord) -> Entry:
         samples=seed_scores(measured),
         tiebreak=(-len(solved), sum(solved) / max(len(solved), 1), float(candidate.number or 0)),
         cost=measured.flops_per_token,
+        exact=(candidate.facts.get("fit") or _fit(measured)) == "frequencies",
     )
 
 

@@ -29,6 +29,7 @@ class Entry:
         samples: the scores per seed behind `score`.
         tiebreak: decides between equal scores, smaller first.
         cost: what the Pareto layers weigh against the score; `None` if unknown.
+        exact: whether the score is the same for every seed.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Entry:
     samples: tuple[float, ...] = ()
     tiebreak: tuple[float, ...] = ()
     cost: float | None = None
+    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,8 @@ def _by_fidelity(entries: Sequence[Entry]) -> list[list[Entry]]:
 def _rank_group(members: Sequence[Entry], section: Section, group: int, sign: float, alpha: float) -> list[Ranked]:
     ordered = sorted(members, key=lambda e: _order(e, sign))
     samples = [[sign * x for x in e.samples or (e.score,) if x is not None] for e in ordered]
-    sets: Sequence[RankSet | None] = rank_sets(samples, alpha=alpha) or [None] * len(ordered)
+    exact = [e.exact for e in ordered]
+    sets: Sequence[RankSet | None] = rank_sets(samples, exact=exact, alpha=alpha) or [None] * len(ordered)
     layers = _layers(ordered, sign)
     return [
         Ranked(e, section, group, place, ranks, layer)

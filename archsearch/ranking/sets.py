@@ -35,21 +35,26 @@ class RankSet:
         return str(self.low) if self.low == self.high else f"{self.low}–{self.high}"
 
 
-def rank_sets(samples: Sequence[Sequence[float]], *, alpha: float = 0.05) -> list[RankSet] | None:
+def rank_sets(
+    samples: Sequence[Sequence[float]], *, exact: Sequence[bool] = (), alpha: float = 0.05
+) -> list[RankSet] | None:
     """The rank set of each candidate, larger scores being better.
 
     Args:
         samples: the scores of each candidate, one per seed; at least one each.
+        exact: for each candidate whether its score is the same for every seed. Its variance is 0, and it says nothing
+            of that of the others.
         alpha: the probability with which any of the sets may miss.
 
     Returns:
         One set per candidate, or `None` where no candidate has two seeds, so that nothing is known of the spread.
     """
-    pooled, df = pooled_variance(samples)
+    known = exact or [False] * len(samples)
+    pooled, df = pooled_variance([s for s, e in zip(samples, known, strict=True) if not e])
     if df == 0:
         return None
     means = [_mean(s) for s in samples]
-    errors = [max(pooled, _variance(s)) / len(s) for s in samples]
+    errors = [0.0 if e else max(pooled, _variance(s)) / len(s) for s, e in zip(samples, known, strict=True)]
     pairs = list(combinations(range(len(samples)), 2))
     p_values = [_p(means[i] - means[j], errors[i] + errors[j], df) for i, j in pairs]
     better, worse = [0] * len(samples), [0] * len(samples)

@@ -17,10 +17,7 @@ from torch import nn
 from archsearch.build.model import Model
 from archsearch.training.measurement import TrainingSettings
 
-__all__ = ["BACKWARD", "seconds_of_a_step", "step_flops", "steps_for"]
-
-BACKWARD = 3.0
-"""A step of training costs so many forward passes: the gradients by inputs and by weights take as long as it does."""
+__all__ = ["seconds_of_a_step", "step_flops", "steps_for"]
 
 WARM, TIMED = 2, 5
 """Steps before the clock counts, and steps that count."""
@@ -29,19 +26,31 @@ WARM, TIMED = 2, 5
 def step_flops(model: Model, flops_per_token: float, batch: int, length: int) -> float:
     """Operations of a training step of one copy, stem and readout included.
 
+    The gradient of a product takes as long as the product for each of its two factors. It is taken by weights that are
+    trained, and by what depends on such weights: not by the data, and not through layers in front of which nothing is
+    trained.
+
     Args:
         flops_per_token: of the graph, forward.
         batch, length: B and T.
     """
-    ends = {name: sum(p.numel() for p in end.parameters()) / model.copies for name, end in _ends(model)}
-    stem = 0.0 if model.tokens else 2.0 * ends["stem"]  # a table is looked up
-    answers = batch if model.once else batch * length
-    forward = batch * length * (flops_per_token + stem) + answers * 2.0 * ends["readout"]
-    return BACKWARD * forward
+    tokens, answers = batch * length, batch if model.once else batch * length
+    stem_fixed, stem_trained = _weights(model.stem, model.copies)
+    fixed, trained = _weights(model.graph, model.copies)
+    end_fixed, end_trained = _weights(model.readout, model.copies)
+    stem = 0.0 if model.tokens else 2.0 * (stem_fixed + 2.0 * stem_trained)  # a table is looked up
+    follows = stem_trained > 0 or trained > 0
+    graph = 3.0 * flops_per_token - min(flops_per_token, 2.0 * fixed) if follows else flops_per_token
+    readout = 2.0 * (end_fixed + end_trained) * (2.0 if follows else 1.0) + 2.0 * end_trained
+    return tokens * (stem + graph) + answers * readout
 
 
-def _ends(model: Model) -> list[tuple[str, nn.Module]]:
-    return [("stem", model.stem), ("readout", model.readout)]
+def _weights(part: nn.Module, copies: int) -> tuple[float, float]:
+    """How many numbers of one copy stay as they are, and how many are trained."""
+    sizes = [0, 0]
+    for p in part.parameters():
+        sizes[p.requires_grad] += p.numel()
+    return sizes[0] / copies, sizes[1] / copies
 
 
 def steps_for(settings: TrainingSettings, flops: float, step_seconds: Callable[[], float]) -> tuple[int, float | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -57,6 +57,17 @@ class Judge:
         if not self._opens_test:
             raise SealedTestError("the test split is sealed: only a job with split `test` may score on it")
         return self._score(forward, self._first("test"))
+
+    @torch.no_grad()
+    def answers(self, forward: Forward) -> Iterator[Tensor]:
+        """What a candidate answers on validation, batch by batch `(E, R, S)`, where targets count; without a target."""
+        e = self._validation
+        for start in range(0, len(e), self._batch):
+            rows = slice(start, start + self._batch)
+            outputs, targets = forward(e.inputs[rows].to(self._device)).to(self._seat), e.targets[rows]
+            keep = torch.ones(outputs.shape[1:-1], dtype=torch.bool, device=self._seat)
+            keep = keep if e.mask is None else e.mask[rows]
+            yield outputs[:, keep & (targets >= 0) if targets.ndim == keep.ndim else keep]
 
     def _first(self, split: Split) -> Examples:
         return self._start_of(self._task.examples(split)).to(self._seat)

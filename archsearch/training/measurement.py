@@ -36,7 +36,6 @@ class TrainingSettings:
         stop_when_solved: end a copy's candidate once every copy has reached `task.solved` (the step is recorded).
         time_limit: seconds without a report after which the candidate counts as hung and is killed (0: none).
         freeze: `none`, or `body`: only stem and readout are trained.
-        fit: `gradient`, or `frequencies`: nothing is trained, and the answer is what is frequent among the targets.
         device: `auto`, `cpu`, `cuda`, `mps`.
         dtype: `float32`, or `bfloat16` (autocast).
         backend: `auto`, `torch`, or the accelerated library to use; see `archsearch.kernels.backends`.
@@ -61,7 +60,6 @@ class TrainingSettings:
     stop_when_solved: bool = True
     time_limit: float = 3600.0
     freeze: str = "none"
-    fit: str = "gradient"
     device: str = "auto"
     dtype: str = "float32"
     backend: str = "auto"
@@ -151,8 +149,7 @@ class Measurement:
         train_score: on the training split, like `validation_score`.
         planned_steps: the steps that the budget bought; `step_flops`: operations of one of them, one copy.
         step_seconds: what a step of all copies took before training, where the budget is seconds.
-        solutions: of a readout that was solved for, one mapping a copy: the `penalty` that validation chose, the `norm`
-            of its weights, the `seconds` of all copies, and more by the way of solving.
+        solutions: of a readout that was solved for, one mapping a copy; docs/solved.md says what is in it.
     """
 
     fidelity: Fidelity

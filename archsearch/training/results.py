@@ -107,17 +107,6 @@ def _rest(task: Task, training: TrainingSettings) -> str:
         if training.stop_when_solved:
             names.append("reports")  # training can only end at a report
     # Settings that came later count where they are used, so that what was measured before stays comparable.
-    names += [name for name in ("fit", "extend_rates") if getattr(training, name) != getattr(TrainingSettings, name)]
+    names += [name for name in ("extend_rates",) if getattr(training, name) != getattr(TrainingSettings, name)]
     text = json.dumps({name: getattr(training, name) for name in names})
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _quantile(df: int) -> float:
-    """The t that |T| exceeds with a probability of 5 %, by bisection."""
-    low, high = 0.0, 1.0
-    while two_sided_p(high, df) > 1.0 - CONFIDENCE:
-        high *= 2.0
-    for _ in range(60):
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if two_sided_p(middle, df) > 1.0 - CONFIDENCE else (low, middle)
-    return high

@@ -24,7 +24,7 @@ from archsearch.build.model import Model, build
 from archsearch.errors import CandidateError
 from archsearch.graph import analysis
 from archsearch.graph.architecture import Architecture
-from archsearch.graph.fits import GRADIENT
+from archsearch.graph.fits import FREQUENCIES, GRADIENT
 from archsearch.kernels import backends
 from archsearch.ops.base import Context, Op
 from archsearch.ops.own import from_sources
@@ -37,7 +37,6 @@ from archsearch.training.batches import IndexStream
 from archsearch.training.budget import seconds_of_a_step, step_flops, steps_for
 from archsearch.training.faults import blamed_on_candidate
 from archsearch.training.fitting import fit_readout
-from archsearch.training.frequencies import answer_by_frequency
 from archsearch.training.judge import Judge
 from archsearch.training.loss import TrainingData
 from archsearch.training.measurement import Job, Measurement, Report
@@ -100,10 +99,10 @@ class Trainer:
     def _begin(self, rates: Sequence[float]) -> None:
         """Puts fresh copies at the start: every seed at every rate."""
         many = self.settings.seeds
-        if self.settings.fit == "frequencies":
-            rates, many = rates[:1], 1  # every other copy would say the same
-        elif self._solves:
+        if self._solves:
             rates = (0.0,)  # no step is done, at whatever rate
+        if self.architecture.fit == FREQUENCIES:
+            many = 1  # every other copy would say the same
         self.solutions: list[dict[str, Any]] = []
         seeds = range(self.job.seed_base, self.job.seed_base + many)
         self.rates = tuple(rates)
@@ -144,9 +143,7 @@ class Trainer:
         assert not self.finished, "a finished trainer has no next rung"
         with blamed_on_candidate(f"training from step {self.step}"):
             began = time.perf_counter()
-            if self.settings.fit == "frequencies":
-                answer_by_frequency(self.model, self.judge.train, self.task.output)
-            elif self._solves:
+            if self._solves:
                 self._solve()
             else:
                 self._train_to(next(rung for rung in self.rungs if rung > self.step))
@@ -154,8 +151,7 @@ class Trainer:
             self.train_seconds += time.perf_counter() - began
             self._note_dead()
             self._note_scores(self.judge.validate(self._answer))
-        at_once = self._solves or self.settings.fit == "frequencies"
-        self.finished = self.solved or self.step >= self.steps or at_once
+        self.finished = self.solved or self.step >= self.steps or self._solves
         report = report_of(self)
         if self.finished and (rate := self._one_more_rate()) is not None:
             with blamed_on_candidate("building the model"):
@@ -197,11 +193,11 @@ class Trainer:
         self.model.eval()
         with self.precision, backends.use(self.settings.backend):
             batch = self.settings.evaluation_batch
-            self.solutions = fit_readout(self.model, self.task, self.judge.train, self.judge.validate, batch=batch)
+            self.solutions = fit_readout(self.model, self.task, self.judge, batch=batch)
 
     @property
     def _solves(self) -> bool:
-        return self.architecture.fit != GRADIENT and self.settings.fit == GRADIENT
+        return self.architecture.fit != GRADIENT
 
     def _note_dead(self) -> None:
         for record, died in zip(self.copies, self.optimizer.died.tolist(), strict=True):

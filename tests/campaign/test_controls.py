@@ -38,13 +38,16 @@ def test_every_shipped_control_is_in_every_campaign():
 def test_shipped_controls_say_how_they_are_trained():
     found = blueprints(ALL, SearchSpace.read("hybrid"), 64)
     assert {name: dict(b.training) for name, b in found.items()} == {
-        "unigram": {"fit": "frequencies"},
+        "unigram": {},
         "no_mixer": {},
         "frozen": {"freeze": "body"},
         "transformer": {"rate_factors": (0.33, 1.0, 3.0)},
     }
     assert found["frozen"].line == f"{found['transformer'].line.partition(' (')[0]} (freeze: body)"
     assert found["unigram"].facts["params"] == 0, "whatever size the space matches"
+    assert {name: b.facts["fit"] for name, b in found.items() if b.facts["fit"] != "gradient"} == {
+        "unigram": "frequencies"
+    }
 
 
 def test_a_control_is_trained_with_its_own_settings_and_the_others_are_not(tmp_path):

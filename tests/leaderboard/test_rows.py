@@ -1,8 +1,11 @@
+import csv
 from dataclasses import replace
 
 import pytest
 
 from archsearch.leaderboard import FIELDS, boards
+from archsearch.leaderboard.render import csv_text
+from archsearch.leaderboard.selection import select
 
 ASKED_FOR = [
     "rank",
@@ -120,3 +123,49 @@ def test_a_failed_final_leaves_the_searched_rank_and_says_why(make):
     record = make.campaign(make.candidate(1, [0.9], finalist=True, failure=("timeout", "after 60 s")))
     row = by_id(record)["1"]
     assert (row["section"], row["rank"], row["failure"]) == ("search", 1, "final: timeout: after 60 s")
+
+
+@pytest.fixture
+def fitted(make):
+    """The same body trained and solved, one that is not measured yet, and the frequencies."""
+
+    def solved(id, fit, scores, **more):
+        found = make.candidate(id, scores, decisions={"fit": fit}, **more)
+        fidelity = replace(found.search.fidelity, seeds=3)
+        return replace(found, search=replace(found.search, fidelity=fidelity, solutions=({"fit": fit, "seed": 0},)))
+
+    open_one = replace(make.candidate(4), facts={"params": 1, "fit": "svm"})
+    return make.campaign(
+        make.candidate(1, [0.80, 0.82, 0.81]),
+        solved(2, "ridge", [0.70, 0.72, 0.71]),
+        solved(3, "ridge", [0.90, 0.92, 0.91]),
+        open_one,
+        solved("unigram", "frequencies", [0.78], role="control"),
+    )
+
+
+def test_a_row_says_how_its_weights_were_found(fitted):
+    assert {i: r["fit"] for i, r in by_id(fitted).items()} == {
+        "1": "gradient", "2": "ridge", "3": "ridge", "4": "svm", "unigram": "frequencies",
+    }  # fmt: skip
+
+
+def test_a_score_that_no_seed_changes_shares_no_rank_for_want_of_seeds(fitted):
+    ranks = {i: (r["rank_low"], r["rank_high"]) for i, r in by_id(fitted).items()}
+    assert ranks == {"3": (1, 1), "1": (2, 2), "unigram": (3, 3), "2": (4, 4), "4": (None, None)}
+
+
+def test_rows_are_chosen_and_sorted_by_fit(fitted):
+    (board,) = boards([fitted])
+    assert [r["id"] for r in select(board, where='fit == "ridge"').rows] == ["3", "2"]
+    assert [r["id"] for r in select(board, where='fit != "gradient" and role == "search"').rows] == ["3", "2", "4"]
+    assert [r["fit"] for r in select(board, sort="fit,-score").rows] == [
+        "frequencies", "gradient", "ridge", "ridge", "svm",
+    ]  # fmt: skip
+
+
+def test_csv_and_json_have_the_fit(fitted):
+    (board,) = boards([fitted])
+    listed = list(csv.DictReader(csv_text([board]).splitlines()))
+    assert [row["fit"] for row in listed] == ["ridge", "gradient", "frequencies", "ridge", "svm"]
+    assert [row["fit"] for row in board.to_dict()["rows"]] == [row["fit"] for row in listed]

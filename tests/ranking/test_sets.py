@@ -83,3 +83,14 @@ def test_sets_are_possible_ranks_and_follow_the_means(samples):
     assert all(1 <= s.low <= s.high <= len(samples) for s in sets)
     best = max(range(len(samples)), key=lambda i: sum(samples[i]) / len(samples[i]))
     assert sets[best].low == 1
+
+
+def test_a_score_that_no_seed_changes_has_no_spread_and_lends_none():
+    others = [[0.50, 0.52, 0.51], [0.60, 0.62, 0.61]]
+    close = [[0.535], *others]
+    assert rank_sets(close)[0] == RankSet(2, 3), "one sample with the spread of a seed"
+    assert rank_sets(close, exact=[True, False, False]) == [RankSet(2, 2), RankSet(3, 3), RankSet(1, 1)]
+    many = [[0.535] * 30, *others]
+    assert rank_sets(many, exact=[True, False, False])[1:] == rank_sets(close, exact=[True, False, False])[1:]
+    assert rank_sets([[0.5, 0.5], [0.6]], exact=[True, False]) is None, "nothing is known of the other's spread"
+    assert rank_sets([[0.45], [0.45], *others], exact=[True, True, False, False])[:2] == [RankSet(3, 4)] * 2

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import Ridge
@@ -18,10 +20,16 @@ from archsearch.graph.normal import digest
 from archsearch.ops.registry import registry
 from archsearch.studies.attention_svm import main as attention_svm
 from archsearch.studies.attention_svm import margin_direction, study
-from archsearch.tasks.base import InputKind, OutputKind
-from archsearch.training.fitting.convex import Program, objective, patterns
-from archsearch.training.fitting.methods import _stacked, linear_svm
-from archsearch.training.fitting.ridge import Moments, left_out, solve
+from archsearch.tasks.base import Examples, InputKind, OutputKind
+from archsearch.training.fitting import fit_readout, two_layers
+from archsearch.training.fitting.agreement import Agreement
+from archsearch.training.fitting.certificate import lower_bound
+from archsearch.training.fitting.convex import Program, largest, objective, patterns, polished
+from archsearch.training.fitting.corrective import corrected, nonnegative
+from archsearch.training.fitting.methods import METHODS
+from archsearch.training.fitting.problem import Problem
+from archsearch.training.fitting.ridge import Moments, left_out, residual, solve
+from archsearch.training.fitting.svm import gap, linear_svm
 from archsearch.training.fitting.temperature import sharpness
 from archsearch.training.measurement import Job, Measurement, TrainingSettings
 from archsearch.training.trainer import Trainer, run
@@ -132,21 +140,60 @@ def descended(x: Tensor, y: Tensor, beta: float, seed: int) -> float:
     return loss.item()
 
 
-def test_no_descent_beats_the_convex_program_and_its_bound_proves_it() -> None:
+@pytest.mark.parametrize("beta", [1.0, 0.1, 0.001])
+def test_the_convex_program_is_solved_to_the_bound_that_proves_it(beta: float) -> None:
     x, y = curve()
     active, every = patterns(x, 100, torch.Generator().manual_seed(0))
     assert every and len(active) == 2 * len(x) - 1
-    found = Program(x, y, active).solve(0.1, iterations=3000, tolerance=1e-9, certify=True)
-    assert found.gap is not None and -1e-9 < found.gap < 1e-5
-    assert objective(found.network, x, y, 0.1) == found.value
-    assert min(descended(x, y, 0.1, seed) for seed in range(10)) > found.value * (1 - 1e-5)
+    network = corrected(x, y, active, beta)
+    value, (bound, known) = objective(network, x, y, beta), lower_bound(network, x, y, active, beta)
+    assert known == len(active) and -1e-9 < (value - bound) / value < 2e-6
+    again = corrected(x, y, active, beta, corrected(x, y, active, 2 * beta))
+    assert objective(again, x, y, beta) == pytest.approx(value, rel=2e-6)
+    by_splitting = Program(x, y, active).solve(beta, iterations=300)
+    assert objective(by_splitting.network, x, y, beta) == by_splitting.value > value * (1 - 2e-6)
+
+
+@pytest.mark.slow
+def test_no_descent_beats_the_convex_program() -> None:
+    x, y = curve()
+    active, _ = patterns(x, 100, torch.Generator().manual_seed(0))
+    value = objective(corrected(x, y, active, 0.1), x, y, 0.1)
+    assert min(descended(x, y, 0.1, seed) for seed in range(10)) > value * (1 - 1e-5)
+
+
+def test_a_penalty_that_is_too_large_leaves_nothing_of_the_network() -> None:
+    x, y = curve()
+    active, _ = patterns(x, 100, torch.Generator().manual_seed(0))
+    network = corrected(x, y, active, largest(x, y, active))
+    assert not network(x).any() and objective(network, x, y, 1.0) == pytest.approx(y.square().sum().item() / 2)
+
+
+def test_descent_makes_a_network_better_and_what_it_gives_is_balanced() -> None:
+    x = torch.cat([drawn(40, 3), torch.ones(40, 1).double()], 1)
+    y = drawn(40, 2, seed=1)
+    active, every = patterns(x, 10, torch.Generator().manual_seed(0))
+    begun = Program(x, y, active).solve(0.5, iterations=50)
+    network = polished(begun.network, x, y, 0.5, 50)
+    assert not every and objective(network, x, y, 0.5) < begun.value
+    torch.testing.assert_close(network.inner.norm(dim=-1), network.outer.abs())
+
+
+def test_weights_that_are_not_negative_meet_their_conditions() -> None:
+    columns, target = drawn(30, 12).numpy(), drawn(30, seed=1).numpy()
+    weights = nonnegative(columns, target, 0.3, np.zeros(12))
+    slope = columns.T @ (target - columns @ weights) - 0.3
+    assert weights.min() >= 0 and (weights > 0).any() and slope.max() < 1e-9
+    assert abs(slope[weights > 0]).max() < 1e-9
 
 
 def test_the_convex_network_is_a_model() -> None:
     x, y = curve()
     active, _ = patterns(x, 100, torch.Generator().manual_seed(0))
     network = Program(x, y, active).solve(0.2).network
-    weights = _stacked([(network.inner, network.outer)], torch.ones(1), torch.tensor([0.5], dtype=torch.float64))
+    weights = two_layers.stacked(
+        [(network.inner, network.outer)], torch.ones(1), torch.tensor([0.5], dtype=torch.float64)
+    )
     architecture = point("fit: convex\ngraph: {op: identity}\nscale: {width: 1}")
     model = build(architecture, InputKind("vectors", 1), OutputKind("sequence", 1, "squared_error"), seeds=[0]).double()
     with torch.no_grad():
@@ -158,12 +205,18 @@ def test_the_convex_network_is_a_model() -> None:
 # ---- candidates ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fit", ["ridge", "random_features", "svm"])
+@pytest.mark.parametrize("fit", ["ridge", pytest.param("random_features", marks=pytest.mark.slow), "svm"])
 def test_a_solved_candidate_needs_no_step_and_is_better_than_chance(fit: str) -> None:
     measured = run(job(fit))
     assert measured.steps == 0 and measured.score is not None and measured.score > 0.85
     assert [s["fit"] for s in measured.solutions] == [fit, fit]
-    assert all(s["penalty"] > 0 and s["seconds"] > 0 for s in measured.solutions)
+    first, second = measured.solutions
+    assert first["penalty"] > 0 and first["seconds"] > 0 and first["digest"] != second["digest"]
+    assert first["path"][[p["penalty"] for p in first["path"]].index(first["penalty"])]["score"] == max(
+        p["score"] for p in first["path"]
+    )
+    assert max(abs(v) for v in first["certificate"].values() if isinstance(v, float)) < 1e-3
+    assert first["cosines"][0] == pytest.approx(1.0) and first["cosines"][1] == second["cosines"][0] > 0.9
     assert Measurement.from_dict(measured.to_dict()) == measured
     assert measured.fidelity == run(job("gradient", steps=20)).fidelity  # so that they share a board
 
@@ -217,9 +270,92 @@ def test_mistakes_are_found_where_they_stand(text: str, said: str) -> None:
     assert said in str(error.value)
 
 
-def test_convex_refuses_sequences_of_several_steps() -> None:
-    with pytest.raises(CandidateError, match="sequences of one step, but they have 16"):
-        run(job("convex", task="in_context_recall"))
+def problem(rows: int, classes: int, *, features: int = 3, steps: int = 1, numbers: bool = False) -> Problem:
+    """Random features of one copy, and classes in turn, or numbers."""
+    x = drawn(rows, features).float()
+    targets = drawn(rows, classes, seed=1).float() if numbers else torch.arange(rows) % classes
+    output = OutputKind("sequence", classes, "squared_error" if numbers else "cross_entropy")
+    model = SimpleNamespace(seeds=(0,), copies=1)
+    return Problem(model, Examples(x[:, None], targets), output, lambda i: i[:, 0][None], 512, steps)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fit", "given", "said"),
+    [
+        ("svm", problem(20, 2, numbers=True), "needs classes as targets, but the task asks for numbers"),
+        ("svm", problem(20, 1), "at least two classes, but all are of one"),
+        ("svm", problem(200, 65), "at most 64 classes, .* but the task has 65. Take `fit: ridge`"),
+        ("convex", problem(20, 2, steps=16), "sequences of one step, but they have 16"),
+        ("convex", problem(2001, 2), "at most 2,000 rows, but there are more"),
+        ("convex", problem(200, 65), "at most 64 outputs, .* but there are 65"),
+        ("convex", problem(1500, 50, features=50), "at most 3,000,000, but they are 1,500 × 50 × 50"),
+    ],
+)
+def test_what_cannot_be_solved_for_is_refused_and_says_why(fit: str, given: Problem, said: str) -> None:
+    with pytest.raises(CandidateError, match=said) as error:
+        next(METHODS[fit](given))
+    assert error.value.reason == "refused"
+
+
+def test_several_answers_of_a_sequence_are_refused() -> None:
+    trainer = Trainer(job("ridge"))
+    task = SimpleNamespace(output=OutputKind("sequence", 4, answers=3))
+    with pytest.raises(CandidateError, match="takes one answer a sequence, but the task asks for 3"):
+        fit_readout(trainer.model, task, trainer.judge, batch=32)  # type: ignore[arg-type]
+
+
+def test_more_rows_than_machines_take_are_left_out() -> None:
+    solution = next(METHODS["svm"](problem(4100, 2)))
+    assert solution.facts[0]["rows"] == 4000
+
+
+def test_a_convex_readout_of_one_number_is_solved_over_all_patterns() -> None:
+    solution = list(METHODS["convex"](problem(60, 1, features=1, numbers=True)))[2]
+    assert solution.proofs[0]() == {"gap": pytest.approx(0.0, abs=2e-6), "patterns": 119, "all_patterns": True}
+
+
+def test_a_convex_readout_of_several_says_how_many_patterns_its_bound_is_over() -> None:
+    solution = next(METHODS["convex"](problem(60, 2, numbers=True)))
+    found = solution.proofs[0]()
+    assert 0 < found["gap"] < 0.9 and found["patterns"] > 10 and not found["all_patterns"]
+
+
+# ---- what is said of a solution --------------------------------------------------------------------------------------
+
+
+def test_the_residual_of_the_normal_equations_is_that_of_what_was_solved() -> None:
+    x, y = drawn(2, 50, 4), drawn(50, 3, seed=1)
+    sums, penalty = moments(x, y), torch.tensor([0.5, 2.0])
+    weight, _ = solve(sums, penalty)
+    assert residual(sums, penalty, weight).max() < 1e-13
+    assert residual(sums, penalty, weight * 1.1).min() > 0.05
+
+
+def test_the_gap_of_machines_is_small_where_they_converged_alone() -> None:
+    classes = torch.arange(120) % 3
+    x = (drawn(120, 5) + classes[:, None]).numpy()
+    weight, bias, _ = linear_svm(x, classes.numpy(), 3, 0.5, 7)
+    said = gap(x, classes.numpy(), weight.numpy(), bias.numpy(), 0.5)
+    assert -1e-12 < said["gap"] < 1e-3 and 0 < said["inside"] <= 120
+    assert gap(x, classes.numpy(), 0.5 * weight.numpy(), bias.numpy(), 0.5)["gap"] > 0.01
+    two = classes.numpy() % 2
+    weight, bias, _ = linear_svm(x, two, 2, 0.5, 7)
+    assert -1e-12 < gap(x, two, weight.numpy(), bias.numpy(), 0.5)["gap"] < 1e-3
+
+
+def test_answers_are_compared_around_their_mean_whatever_the_batches() -> None:
+    one = drawn(40, 3)
+    answers = torch.stack([one, 2 * one + 5, -one, torch.full_like(one, 7.0)])
+    whole, parts = Agreement([answers]), Agreement([answers[:, :13], answers[:, 13:]])
+    assert whole.cosines[0][:3] == pytest.approx([1.0, 1.0, -1.0])
+    assert whole.cosines[3] == [None] * 4 and whole.cosines[0][3] is None
+    for a, b in zip(whole.cosines, parts.cosines, strict=True):
+        assert a[:3] == pytest.approx(b[:3])
+
+
+def test_the_same_solution_has_the_same_digest_and_sketch() -> None:
+    first, again = (run(job("ridge", seeds=1)).solutions[0] for _ in range(2))
+    assert (first["digest"], first["sketch"]) == (again["digest"], again["sketch"])
 
 
 # ---- attention as a support vector machine ---------------------------------------------------------------------------

@@ -16,10 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from scipy.optimize import nnls
 from torch import Tensor
 
-__all__ = ["Network", "Program", "Solution", "objective", "padded", "patterns"]
+__all__ = ["Network", "Program", "Solution", "largest", "objective", "padded", "patterns", "polished"]
 
 RELAXATION, START = 1.6, 3.0
 BALANCE = 3.0
@@ -45,19 +44,12 @@ class Solution:
     Args:
         network: the neurons.
         value: of the network's own objective, which is not convex.
-        bound: what no network can go below, whose units are active in the patterns of the program; `None` if not asked.
         iterations: of ADMM.
     """
 
     network: Network
     value: float
-    bound: float | None
     iterations: int
-
-    @property
-    def gap(self) -> float | None:
-        """How far the value may be above the least, relative to the value."""
-        return None if self.bound is None else (self.value - self.bound) / max(abs(self.value), 1e-300)
 
 
 def patterns(x: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, bool]:
@@ -79,8 +71,18 @@ def patterns(x: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor,
 
 def objective(network: Network, x: Tensor, y: Tensor, beta: float) -> float:
     """½‖f(X) − Y‖² + β/2 (‖inner‖² + ‖outer‖²)."""
+    return float(_value(network, x, y, beta))
+
+
+def _value(network: Network, x: Tensor, y: Tensor, beta: float) -> Tensor:
     error = (network(x) - y).square().sum() / 2
-    return float(error + beta / 2 * (network.inner.square().sum() + network.outer.square().sum()))
+    found: Tensor = error + beta / 2 * (network.inner.square().sum() + network.outer.square().sum())
+    return found
+
+
+def largest(x: Tensor, y: Tensor, active: Tensor) -> float:
+    """A penalty from which on the network is zero: the largest ‖Xᵀ D_i y‖ over patterns `(P, N)` and outputs."""
+    return float((active.to(x.dtype)[None] * y.mT[:, None] @ x).norm(dim=-1).max())
 
 
 class Program:
@@ -100,16 +102,11 @@ class Program:
         self._z, self._p = x.new_zeros(shape), x.new_zeros(shape)
         self._s, self._q = x.new_zeros((*shape[:3], len(x))), x.new_zeros((*shape[:3], len(x)))
 
-    def largest(self) -> float:
-        """A penalty from which on the network is zero, or nearly: the largest ‖Xᵀ D_i y‖."""
-        return float((self.active[None] * self.y.mT[:, None] @ self.x).norm(dim=-1).max())
-
-    def solve(self, beta: float, *, iterations: int = 500, tolerance: float = 1e-7, certify: bool = False) -> Solution:
+    def solve(self, beta: float, *, iterations: int = 500, tolerance: float = 1e-7) -> Solution:
         """The network of least objective under the penalty `beta`.
 
         Args:
             iterations: of ADMM, at most; fewer if what is done in one is small against the whole, by `tolerance`.
-            certify: whether to work out the bound, by one least-squares problem with signs a pattern and output.
         """
         rho = START * beta
         step = self._stepper(rho)
@@ -122,8 +119,7 @@ class Program:
                 rho, self._p, self._q = rho * factor, self._p / factor, self._q / factor
                 step = self._stepper(rho)
         network = self._network()
-        bound = self._bound(network, beta) if certify else None
-        return Solution(network, objective(network, self.x, self.y, beta), bound, done)
+        return Solution(network, objective(network, self.x, self.y, beta), done)
 
     def _stepper(self, rho: float) -> Callable[[Tensor], Tensor]:
         """(FᵀF/ρ + 1 + GᵀG)⁻¹ by Woodbury, where F gives the answers and G what must be positive."""
@@ -170,25 +166,44 @@ class Program:
         sign[:, self._z.shape[2] :] = -1
         return Network(blocks / root.clamp(min=1e-150).unsqueeze(-1), sign * root)
 
-    def _bound(self, network: Network, beta: float) -> float:
-        """The dual objective at the residual, scaled until it is feasible: max rᵀy − ½‖r‖² with |rᵀ D_i X u| ≤ β."""
-        total = 0.0
-        for residual, y in zip((self.y - network(self.x)).mT, self.y.mT, strict=True):
-            reach = max(self._reach(pull, sign) for pull, sign in self._cones(residual))
-            scale = min(float(residual @ y / residual.square().sum().clamp(min=1e-300)), beta / max(reach, 1e-300))
-            total += scale * float(residual @ y) - scale**2 / 2 * float(residual.square().sum())
-        return total
 
-    def _cones(self, residual: Tensor) -> list[tuple[Tensor, Tensor]]:
-        pulls = (self.active * residual) @ self.x
-        return [(s * pull, sign) for pull, sign in zip(pulls, self.sign, strict=True) for s in (1, -1)]
+def polished(network: Network, x: Tensor, y: Tensor, beta: float, steps: int) -> Network:
+    """The network after descent of its own objective, in which units may leave the patterns of the program (L-BFGS).
 
-    def _reach(self, pull: Tensor, sign: Tensor) -> float:
-        """The largest pull · u over units u of length 1 in the cone: the length of the projection of the pull on it."""
-        if not float(pull.norm()) > 0.0:
-            return 0.0
-        constraints = (sign[:, None] * self.x).mT.numpy()
-        return float(nnls(constraints, -pull.numpy(), maxiter=50 * constraints.shape[1])[1])
+    Neurons without weight are dropped, and the two weights of each are brought to one length, which the penalty likes.
+    """
+    kept = _lively(network)
+    inner, outer = kept.inner.clone().requires_grad_(), kept.outer.clone().requires_grad_()
+    descent = torch.optim.LBFGS(
+        [inner, outer], max_iter=steps, history_size=20, line_search_fn="strong_wolfe", tolerance_change=1e-12
+    )
+
+    def loss() -> Tensor:
+        descent.zero_grad()
+        with torch.enable_grad():
+            value = _value(Network(inner, outer), x, y, beta)
+        value.backward()
+        return value
+
+    descent.step(loss)
+    found = _balanced(Network(inner.detach(), outer.detach()))
+    return found if objective(found, x, y, beta) < objective(network, x, y, beta) else network
+
+
+def _lively(network: Network) -> Network:
+    """Without the neurons that have no weight in any output's place."""
+    places = (network.outer != 0).any(0)
+    places[0] = True
+    return Network(network.inner[:, places], network.outer[:, places])
+
+
+def _balanced(network: Network) -> Network:
+    """The same function with ‖u‖ = |a|, and without what is lighter than a millionth of the heaviest."""
+    lengths, heights = network.inner.norm(dim=-1), network.outer.abs()
+    weight = (lengths * heights).sqrt()
+    weight = torch.where(weight > 1e-3 * weight.amax().clamp(min=1e-300), weight, 0.0)
+    inner = network.inner / lengths.clamp(min=1e-150).unsqueeze(-1) * weight.unsqueeze(-1)
+    return Network(inner, network.outer.sign() * weight)
 
 
 def padded(network: Network, neurons: int) -> Network:

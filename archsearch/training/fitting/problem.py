@@ -15,8 +15,12 @@ from torch import Tensor
 
 from archsearch.build.model import Model
 from archsearch.tasks.base import Examples, OutputKind
+from archsearch.training.fitting.temperature import sharpness
 
-__all__ = ["Problem", "Solution"]
+__all__ = ["Problem", "Proof", "Solution"]
+
+Proof = Callable[[], Mapping[str, Any]]
+"""Works out how far a solution may be from what it should be; only that of the chosen solution is asked."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,15 @@ class Solution:
 
     Args:
         weights: of the readout by name, each with the axis of copies in front; NaN where a copy has no solution.
-        facts: what to know of it, one mapping a copy.
+        facts: what to know of it, one mapping a copy; `setting` holds what validation chooses.
+        proofs: one a copy, or none.
+        drawn: the names of weights that were drawn and not solved for.
     """
 
     weights: Mapping[str, Tensor]
     facts: tuple[Mapping[str, Any], ...]
+    proofs: tuple[Proof, ...] = ()
+    drawn: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,3 +96,7 @@ class Problem:
         if not self.classes:
             return targets
         return 2.0 * F.one_hot(targets, self.output.size) - 1.0
+
+    def factor(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """What the scores `(E, R, S)` are multiplied with before they are read as logits; 1 for numbers."""
+        return sharpness(scores, targets) if self.classes else scores.new_ones(len(scores))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["Moments", "left_out", "relative_penalties", "solve"]
+__all__ = ["Moments", "left_out", "relative_penalties", "residual", "solve"]
 
 POWERS = tuple(range(-8, 2))
 """Of ten: what the penalties are that validation chooses from, as shares of the mean eigenvalue of the features."""
@@ -68,6 +68,14 @@ def solve(moments: Moments, penalty: Tensor) -> tuple[Tensor, Tensor]:
     weight = torch.cholesky_solve(cross, factor).mT
     weight = torch.where((failed == 0)[:, None, None], weight, torch.full_like(weight, torch.nan))
     return weight, y - (weight @ x.unsqueeze(-1)).squeeze(-1)
+
+
+def residual(moments: Moments, penalty: Tensor, weight: Tensor) -> Tensor:
+    """How far W `(E, S, D)` is from the normal equations, `(E,)`: ‖(G + penalty) Wᵀ − C‖ / ‖C‖ in float64."""
+    gram, cross, _, _ = moments.centred()
+    missed = gram @ weight.mT + penalty.to(gram)[:, None, None] * weight.mT - cross
+    found: Tensor = missed.norm(dim=(1, 2)) / cross.norm(dim=(1, 2)).clamp(min=torch.finfo(gram.dtype).tiny)
+    return found
 
 
 def left_out(moments: Moments, penalty: Tensor, x: Tensor, y: Tensor, scores: Tensor) -> Tensor:
