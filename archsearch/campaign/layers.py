@@ -104,6 +104,11 @@ def _with_names(layer: Layer) -> dict[str, Any]:
     found = dict(layer)
     if found.get("task") is not None:
         names = task_names(found["task"])
+        if len(names) > 1 and found.get("members") is not None:
+            raise ConfigError(
+                f"Several tasks stand in `task`, or in `members` under the name that `task` gives them, but got "
+                f"`task: {', '.join(names)}` and `members: {', '.join(task_names(found['members']))}`."
+            )
         if len(names) > 1:
             found |= {"task": "+".join(labels_of(names)), "members": names}
         else:
@@ -180,7 +185,7 @@ def _unknown(key: str, labels: tuple[str, ...]) -> str:
         name = "steps"
     near = nearest(given, labels) or labels
     guess = " or ".join(f"`{what}.{n}.{name}`" for n in near[:3])
-    return f"A setting must be for a task that the campaign is on, but got `{key}`. Did you mean {guess}?"
+    return f"A setting must be for a task that the campaign is on, as in {guess}, but got `{key}`."
 
 
 def _lay(flat: dict[str, Any], layer: Layer, labels: Iterable[str]) -> None:

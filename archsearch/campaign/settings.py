@@ -74,7 +74,6 @@ def _settings() -> dict[str, Setting]:
         word("training.budget", "steps", "flops", "seconds"),
         *(number(f"training.{n}") for n in ("flops", "seconds")),
         word("training.freeze", "none", "body"),
-        word("training.fit", "gradient", "frequencies"),
         word("training.device", "auto", "cpu", "cuda", "mps"),
         word("training.dtype", "float32", "bfloat16"),
         word("training.backend", "auto", "torch", "fla", "mamba_ssm", "causal_conv1d"),
@@ -110,7 +109,19 @@ def check(key: str, value: Any) -> Any:
         raise ConfigError(str(error)) from None
 
 
+def _check_own(key: str, value: Any) -> Any:
+    """The value of `training.TASK.NAME`, in the kind of `training.NAME`."""
+    name = key.rpartition(".")[2]
+    if name in COMMON:
+        raise ConfigError(f"`training.{name}` is common to all tasks of a campaign, but got `{key}`.")
+    if f"training.{name}" not in SETTINGS:
+        raise ConfigError(_unknown(key))
+    return check(f"training.{name}", value)
+
+
 def _unknown(key: str) -> str:
+    if key in ("fit", "training.fit"):
+        return f"A campaign has no setting `{key}`: how weights are found is `fit:` at the top of a space."
     near = nearest(key, SETTINGS) or nearest(key.rpartition(".")[2], SETTINGS)
     near = near or tuple(n for n in SETTINGS if n.rpartition(".")[2] == key)
     guess = f" Did you mean {' or '.join(f'`{n}`' for n in near)}?" if near else ""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from archsearch.cli.common import as_json, print_json, print_pairs, results, table
+from archsearch.cli.solutions import print_solutions, print_twins, twins
 from archsearch.leaderboard import FIELDS, Row, boards, folders
-from archsearch.leaderboard.text import cell, interval, solved
+from archsearch.leaderboard.fields import field_of, task_columns, value_of
+from archsearch.leaderboard.text import cell, curve, interval, solved
 
 if TYPE_CHECKING:
     from archsearch.campaign.record import CampaignRecord, CandidateRecord
@@ -41,7 +43,7 @@ def show(name: str, id: str, target: float | None, as_json: bool, results: Path)
     row = _row(record, found, target)
     if as_json:
         more = {k: v for k, v in found.to_dict().items() if k not in row or k in ("search", "final", "failure")}
-        print_json({**row, **more, "graph": graph.to_dict()})
+        print_json({**row, **more, "twins": list(twins(record, found)), "graph": graph.to_dict()})
         return
     click.echo(f"{cell(row, 'id')} of {record.name}: {found.line}\n")
     _print_origin(found, row)
@@ -51,8 +53,11 @@ def show(name: str, id: str, target: float | None, as_json: bool, results: Path)
     _print_decisions(found)
     _print_costs(row, found)
     _print_target(row)
-    _print_result("Search", record.task["metric"], found.search, found.reports)
+    _print_result("Search", record.task["metric"], found.search, [(r.step, r.score) for r in found.reports])
+    _print_tasks("Search", record, found.search_tasks)
     _print_result("Finals", record.task["metric"], found.final, ())
+    _print_tasks("Finals", record, found.final_tasks)
+    print_twins(list(twins(record, found)))
     if found.failure:
         _print_failure(record, found)
 
@@ -71,13 +76,14 @@ def diff(name: str, first: str, second: str, as_json: bool, results: Path) -> No
     a, b = record.candidate(first), record.candidate(second)
     paths = [p for p in {**a.decisions, **b.decisions} if a.decisions.get(p) != b.decisions.get(p)]
     rows = _row(record, a), _row(record, b)
+    compared = (COMPARED[0], *task_columns(rows), *COMPARED[1:])
     if as_json:
         decisions = {p: [a.decisions.get(p), b.decisions.get(p)] for p in paths}
-        figures = {n: [r[n] for r in rows] for n in COMPARED}
+        figures = {n: [value_of(r, n) for r in rows] for n in compared}
         print_json({"candidates": [a.id, b.id], "same": a.hash == b.hash, "decisions": decisions, **figures})
         return
     lines = [(p, _decision(a, p), _decision(b, p)) for p in paths]
-    figures_shown = [(FIELDS[n].title, cell(rows[0], n), cell(rows[1], n)) for n in COMPARED]
+    figures_shown = [(field_of(n).title, cell(rows[0], n), cell(rows[1], n)) for n in compared]
     table([*lines, *(f for f in figures_shown if f[1] != f[2])], head=("", a.id, b.id))
     if not paths:
         click.echo("They decided alike." if a.decisions else "Controls decide nothing; see `archsearch show`.")
@@ -134,12 +140,12 @@ def _print_target(row: Row) -> None:
     print_pairs([(FIELDS[n].title, cell(row, n)) for n in names], indent="  ")
 
 
-def _print_result(title: str, metric: str, m: Measurement | None, reports: Sequence[Any]) -> None:
+def _print_result(title: str, metric: str, m: Measurement | None, reports: Sequence[tuple[int, float | None]]) -> None:
     if m is None and not reports:
         return
     click.echo(f"\n{title}")
     if reports:
-        points = " ".join(f"{r.step}:{r.score:.3f}" for r in reports if r.score is not None)
+        points = " ".join(f"{step}:{score:.3f}" for step, score in reports if score is not None)
         print_pairs([("curve", points)], indent="  ")
     if m is None:
         return
@@ -148,6 +154,16 @@ def _print_result(title: str, metric: str, m: Measurement | None, reports: Seque
     print_pairs([*pairs, *_effort(m)], indent="  ")
     head = ("  seed", "rate", "status", "validation", "loss", "test", "solved at")
     table([_copy(c) for c in m.copies], head=head)
+    if m.solutions:
+        click.echo(f"\nSolved for in the {title.lower()}")
+        print_solutions(m, metric)
+
+
+def _print_tasks(title: str, record: CampaignRecord, parts: Mapping[str, Measurement]) -> None:
+    """Each of several tasks: score, effort, curve and copies."""
+    for label, m in parts.items():
+        metric = record.task["tasks"][label]["metric"]
+        _print_result(f"{title}, {label} ({metric})", metric, m, curve(m))
 
 
 def _effort(m: Measurement) -> list[tuple[str, Any]]:
@@ -160,7 +176,8 @@ def _effort(m: Measurement) -> list[tuple[str, Any]]:
 def _copy(c: Any) -> tuple[str, ...]:
     numbers = [c.score, c.loss, c.test_score]
     shown = ["-" if n is None else f"{n:.4f}" for n in numbers]
-    return (f"  {c.seed}", f"{c.learning_rate:g}", c.status, *shown, "-" if c.solved_at is None else str(c.solved_at))
+    rate = "-" if c.learning_rate is None else f"{c.learning_rate:g}"
+    return (f"  {c.seed}", rate, c.status, *shown, "-" if c.solved_at is None else str(c.solved_at))
 
 
 def _print_failure(record: CampaignRecord, c: CandidateRecord) -> None:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from archsearch.cli.common import as_json, note, print_json, print_pairs, table
-from archsearch.errors import ConfigError
+from archsearch.cli.solutions import print_solutions
+from archsearch.cli.suites import print_suite
+from archsearch.errors import CandidateError, ConfigError
 
 if TYPE_CHECKING:
     from archsearch.campaign.config import CampaignConfig
     from archsearch.graph.architecture import Architecture
     from archsearch.graph.decoding import Decoding
     from archsearch.graph.space import SearchSpace
-    from archsearch.training.measurement import Job, Measurement
+    from archsearch.tasks.base import Task
+    from archsearch.training.measurement import Measurement
 
 __all__ = ["train"]
 
 
 @click.command()
 @click.argument("architecture", metavar="ARCHITECTURE.yaml")
-@click.option("--task", help="A task, by name or file.  [default: the one that the file names]")
+@click.option("--task", help="A task by name or file, several (parity,permutations) or a suite.  [default: the file's]")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="training.steps=400, task.length=64, ...")
 @click.option("--seeds", type=click.IntRange(min=1), help="How many seeds to train, as copies of one model.")
 @click.option("--seed", default=0, show_default=True, help="The first of them.")
@@ -36,10 +40,9 @@ def train(
     The score is on validation: the test set stays sealed.
     """
     from archsearch.api import SearchSpace
+    from archsearch.campaign import judged
     from archsearch.graph.decoding import decoding
     from archsearch.graph.line import one_line
-    from archsearch.tasks.registry import make
-    from archsearch.training import trainer
 
     space = SearchSpace.read(architecture)
     if not space.is_point:
@@ -49,14 +52,18 @@ def train(
         )
     config = _config(space, architecture, task, sets, seeds)
     graph = space.sample(random.Random(0)).architecture
-    keeps = decoding(graph, space.registry, _length(config))
-    note(f"{one_line(graph)} on {config.task}, {config.training.steps} steps")
-    measured = trainer.run(_job(config, graph, seed), _say)
+    tasks = judged.tasks_of(config)
+    keeps = decoding(graph, space.registry, judged.length(tasks))
+    parts = _trained(config, graph, seed, one_line(graph))
+    whole = _whole(config, parts, tasks)
     if as_json:
         about = {"architecture": one_line(graph), "decoding": {**asdict(keeps), "constant": keeps.is_constant}}
-        print_json({**about, "graph": graph.to_dict(), **measured.to_dict()})
+        each = {"tasks": {label: m.to_dict() for label, m in parts.items()}} if config.members else {}
+        print_json({**about, "graph": graph.to_dict(), **whole.to_dict(), **each})
+    elif config.members:
+        print_suite(whole, parts, tasks, keeps)
     else:
-        _print(measured, keeps, make(config.task, config.task_settings).metric)
+        _print(whole, keeps, next(iter(tasks.values())).metric)
 
 
 def _config(
@@ -64,19 +71,13 @@ def _config(
 ) -> CampaignConfig:
     """Training and task settings, resolved as for a campaign of this one architecture."""
     from archsearch.campaign import mistakes
-    from archsearch.campaign.config import resolve
-    from archsearch.tasks.registry import task_class
+    from archsearch.campaign.suites import resolve
 
     for mistake in mistakes.in_space(space):
         raise mistake
     _check_sets(sets)
     given: dict[str, Any] = {"space": name, "task": task, "training": {"seeds": seeds}}
-    return resolve(
-        flags=given,
-        sets=sets,
-        space_defaults=space.campaign,
-        task_training=lambda chosen: task_class(chosen).training,
-    )
+    return resolve(flags=given, sets=sets, space_defaults=space.campaign)
 
 
 def _check_sets(sets: tuple[str, ...]) -> None:
@@ -92,23 +93,32 @@ def _check_sets(sets: tuple[str, ...]) -> None:
             )
 
 
-def _job(config: CampaignConfig, graph: Architecture, seed: int) -> Job:
+def _trained(config: CampaignConfig, graph: Architecture, seed: int, line: str) -> dict[str, Measurement]:
+    """What training on each task gave, by label; raises `CandidateError`, which of several tasks it was on."""
+    from archsearch.training import trainer
     from archsearch.training.measurement import Job
 
-    return Job(
-        key="train/search/1",
-        architecture=graph.to_dict(),
-        task=config.task,
-        task_settings=config.task_settings,
-        training=config.training,
-        seed_base=seed,
-    )
+    found = {}
+    for choice in config.tasks:
+        note(f"{line} on {choice.task}, {choice.training.steps} steps")
+        job = Job("train/search/1", graph.to_dict(), choice.task, choice.settings, choice.training, seed_base=seed)
+        try:
+            found[choice.label] = trainer.run(job, _say)
+        except CandidateError as error:
+            if not config.members:
+                raise
+            raise CandidateError(error.reason, f"on {choice.label}: {error}") from error
+    return found
 
 
-def _length(config: CampaignConfig) -> int:
-    from archsearch.tasks.registry import make
+def _whole(config: CampaignConfig, parts: Mapping[str, Measurement], tasks: Mapping[str, Task]) -> Measurement:
+    """The one measurement, or the mean over tasks of several."""
+    from archsearch.campaign import judged
+    from archsearch.training.pooling import pooled
 
-    return make(config.task, config.task_settings).length
+    if not config.members:
+        return next(iter(parts.values()))
+    return pooled(config.task, parts, {label: judged.scale_of(label, task) for label, task in tasks.items()})
 
 
 def _say(report: Any) -> bool:
@@ -129,7 +139,6 @@ def _print(m: Measurement, keeps: Decoding, metric: str) -> None:
         ("learning rate", m.learning_rate),
         ("steps", m.steps),
         ("seconds", f"{m.seconds:.1f}, of them {m.train_seconds:.1f} of training"),
-        *_solved_for(m),
         ("tokens a second", short_count(m.tokens_per_second)),
         ("peak memory", short_bytes(m.peak_memory_bytes)),
         ("parameters", f"{m.params:,}, of them {m.body_params:,} in the graph"),
@@ -144,15 +153,9 @@ def _print(m: Measurement, keeps: Decoding, metric: str) -> None:
     click.echo()
     rows = [(str(c.seed), f"{c.learning_rate:g}", c.status, *_numbers(c.score, c.loss)) for c in m.copies]
     table(rows, head=("seed", "rate", "status", "score", "loss"))
-
-
-def _solved_for(m: Measurement) -> list[tuple[str, Any]]:
-    """How the readouts were found, if they were solved for."""
-    if not m.solutions:
-        return []
-    penalties = ", ".join(f"{s['penalty']:.3g}" for s in m.solutions)
-    norms = ", ".join(f"{s['norm']:.3g}" for s in m.solutions)
-    return [("readout", m.solutions[0]["fit"]), ("penalties", penalties), ("norms", norms)]
+    if m.solutions:
+        click.echo("\nSolved for")
+        print_solutions(m, metric)
 
 
 def _numbers(*values: float | None) -> list[str]:

@@ -86,10 +86,14 @@ def test_what_is_written_down_does_the_same_again_without_the_suite():
         (
             {"task": "a,b"},
             ["task.c.n=1"],
-            "for a task that the campaign is on, but got `task.c.n`. Did you mean `task.a.n`",
+            "for a task that the campaign is on, as in `task.a.n` or `task.b.n`, but got `task.c.n`",
         ),
-        ({"task": "a"}, ["task.b.n=1"], "but got `task.b.n`. Did you mean `task.a.n`"),
-        ({"task": "a,b"}, ["training.c.steps=1"], "but got `training.c.steps`. Did you mean `training.a.steps`"),
+        ({"task": "a"}, ["task.b.n=1"], "as in `task.a.n`, but got `task.b.n`"),
+        (
+            {"task": "a,b"},
+            ["training.c.steps=1"],
+            "as in `training.a.steps` or `training.b.steps`, but got `training.c.steps`",
+        ),
         ({"task": "a,b"}, ["training.a.stps=1"], "no setting `training.a.stps`. Did you mean `training.steps`"),
         ({"task": "a,b"}, ["training.a.seeds=2"], "`training.seeds` is common to all tasks"),
         ({"task": "a,b"}, ["training.a.steps=0"], "`training.steps` must be at least 1, but got 0"),
