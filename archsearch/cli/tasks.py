@@ -64,7 +64,7 @@ def show(name: str, sets: tuple[str, ...], as_json: bool) -> None:
     needed = [] if given else [f"task.{n}" for n in needed_by(kind)]
     task = None if needed else make(name, given)
     if task:
-        contract.check(task, ("train", "validation", "test"))
+        contract.check_all(task)
     scale = _scale(task) if task else {"needs": ", ".join(needed)}
     baselines = dict(task.baselines) if task else {}
     if as_json:

@@ -14,9 +14,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-__all__ = ["Examples", "InputKind", "OutputKind", "Scores", "Split", "Task"]
+__all__ = ["Examples", "InputKind", "Loss", "OutputKind", "Scores", "Split", "Task"]
 
 Split = Literal["train", "validation", "test"]
+Loss = Literal["cross_entropy", "squared_error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class OutputKind:
 
     per: Literal["steps", "sequence"]
     size: int
-    loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
+    loss: Loss = "cross_entropy"
     read: Literal["mean", "last"] = "mean"
     answers: int = 1
 

@@ -12,13 +12,13 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from archsearch.content import file_hint, is_path, suite_files
-from archsearch.errors import FileError, UnknownNameError
+from archsearch.errors import ConfigError, FileError, UnknownNameError
 
 if TYPE_CHECKING:
     from archsearch.tasks.base import Task
@@ -38,14 +38,18 @@ def task_class(name_or_path: str | Path) -> type[Task]:
 
     Raises:
         UnknownNameError: no shipped task has this name, with the nearest names.
+        ConfigError: it is a suite of several.
         FileError: the file is missing, cannot be loaded, or breaks the contract of `archsearch.tasks.base`; says where.
     """
     if is_path(name_or_path):
         path = Path(name_or_path).expanduser()
         return _only_task(_load(path), path)
     if name_or_path not in names():
-        name = str(name_or_path)
-        suites = (path.stem for path in suite_files())  # may stand for a task, and so may be what was meant
+        name, suites = str(name_or_path), [path.stem for path in suite_files()]
+        if name in suites:
+            raise ConfigError(
+                f"`{name}` is a suite of several tasks, and here one is asked for: archsearch tasks show {name}."
+            )
         raise UnknownNameError("task", name, (*names(), *suites), hint=file_hint(name, ".py"))
     module = importlib.import_module(f"archsearch.tasks.{name_or_path}")
     return _only_task(module, Path(str(module.__file__)))
@@ -64,10 +68,11 @@ def make(name_or_path: str | Path, settings: Mapping[str, Any]) -> Task:
 
 def made(kind: type[Task], settings: Mapping[str, Any]) -> Task:
     """As `make`, of a class of tasks."""
+    from archsearch.tasks.contract import asked
     from archsearch.tasks.ranked import ranked
     from archsearch.tasks.settings import METRIC, complete, has_metric
 
-    task = kind(**complete(kind, settings))
+    task: Task = asked(kind, kind.__name__, partial(kind, **complete(kind, settings)))
     chosen = settings.get(METRIC.name)
     return task if chosen is None or has_metric(kind) else ranked(task, str(chosen))
 
@@ -99,7 +104,7 @@ def _load(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever a person's file may raise
+    except (Exception, SystemExit) as error:  # whatever a person's file may raise
         del sys.modules[name]
         raise FileError(
             path, _line_in(path, error), None, "the file of a task must load", value=_said(error)
@@ -146,18 +151,18 @@ def _broken(task: type[Task]) -> str | None:
     return None
 
 
-def _line_in(path: Path, error: Exception) -> int | None:
+def _line_in(path: Path, error: BaseException) -> int | None:
     """The last line of `path` that the error came through."""
     if isinstance(error, SyntaxError):
         return error.lineno
     lines = []
     trace = error.__traceback__
     while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename) == path:
+        if Path(trace.tb_frame.f_code.co_filename).absolute() == path.absolute():
             lines.append(trace.tb_lineno)
         trace = trace.tb_next
     return lines[-1] if lines else None
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

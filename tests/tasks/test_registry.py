@@ -26,7 +26,7 @@ from archsearch.tasks.settings import setting
 class Parity(Task):
     name = "parity"
     summary = "Whether the ones so far are odd."
-    length: int = setting(8, low=1, high=20, help="bits")
+    length: int = setting(16, low=1, high=20, help="bits")
     input = property(lambda self: InputKind("tokens", 2))
     output = property(lambda self: OutputKind("steps", 2))
     chance = property(lambda self: 0.5)
@@ -94,9 +94,9 @@ def test_more_sequences_than_there_are_is_said_when_they_are_drawn() -> None:
 
 def test_a_file_of_ones_own_is_a_task(tmp_path: Path) -> None:
     path = written(tmp_path, OWN)
-    task = make(path, {"length": 5})
+    task = make(path, {"length": 19})
     contract.check(task, ("train", "validation", "test"))
-    assert (task.name, task.length) == ("parity", 5)
+    assert (task.name, task.length) == ("parity", 19)
     assert task_class(str(path)) is type(task), "the same text is loaded once"
     assert pickle.loads(pickle.dumps(task)) == task, "its module is registered"
     with pytest.raises(ConfigError, match="`length` must be at least 1 and at most 20, but got 21"):
@@ -105,9 +105,9 @@ def test_a_file_of_ones_own_is_a_task(tmp_path: Path) -> None:
 
 def test_a_file_that_changed_is_loaded_again(tmp_path: Path) -> None:
     before = task_class(written(tmp_path, OWN))
-    after = task_class(written(tmp_path, OWN.replace("setting(8", "setting(9")))
-    assert before().length == 8
-    assert after().length == 9
+    after = task_class(written(tmp_path, OWN.replace("setting(16", "setting(17")))
+    assert before().length == 16
+    assert after().length == 17
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("bits.cumsum(1) % 2", "bits.cumsum(1)", "`targets` must lie between 0 and 1, but got 0 to"),
-        ("bits.cumsum(1) % 2", "bits[:, 0]", r"`targets` must be int64 of shape \(10, 8\), but got int64 of shape"),
+        ("bits.cumsum(1) % 2", "bits[:, 0]", r"`targets` must be int64 of shape \(10, 16\), but got int64 of shape"),
         ("Examples(bits,", "Examples(bits.float(),", "`inputs` must be int64 of shape"),
         ('InputKind("tokens", 2)', 'InputKind("vectors", 2)', "`inputs` must be float32 of shape"),
         ("% 2)", "% 2, bits > 1)", "at least one target must count"),
