@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from archsearch.errors import RuleError
@@ -27,6 +26,7 @@ from archsearch.ops.base import (
     param,
     setting,
 )
+from archsearch.ops.cache import appended
 from archsearch.ops.rules import divides, vector
 
 __all__ = ["AdditiveAttention"]
@@ -108,5 +108,5 @@ class AdditiveAttention(Op):
         if not self.causal:
             raise NotImplementedError("attention that is not causal cannot decode step by step")
         new = {"k": linear(k, w["key"]), "v": v}
-        cache = {name: torch.cat([state[name], x.unsqueeze(2)], 2) for name, x in new.items()}
+        cache = appended(state, {name: x.unsqueeze(2) for name, x in new.items()})
         return self._attend(w, linear(q, w["query"]).unsqueeze(2), cache["k"], cache["v"]).squeeze(2), cache

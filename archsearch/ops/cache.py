@@ -5,11 +5,11 @@ Legend of shapes: E copies, B batch, T time, D width.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from archsearch.errors import RuleError
 from archsearch.graph.types import ValueType
+from archsearch.kernels.growing import longer
 from archsearch.ops.base import State
 from archsearch.ops.rules import vector
 
@@ -37,7 +37,7 @@ def appended(state: State, new: dict[str, Tensor], window: int | None = None) ->
     if not state:
         return new
     first = max(0, next(iter(state.values())).shape[2] + 1 - window) if window else 0
-    return {name: torch.cat([state[name][:, :, first:], x], 2) for name, x in new.items()}
+    return {name: longer(state[name], x, first) for name, x in new.items()}
 
 
 def need_causal(name: str, causal: bool) -> None:

@@ -91,7 +91,10 @@ class _Filtered(Op):
         return vector(self.name, "x", x)
 
     def cost(self, x: ValueType, *, time: int) -> Cost:
-        """Two transforms of 2T real points, their product, the skip; not the filter, which serves a whole batch."""
+        """Two transforms of 2T real points, their product, the skip; not the filter, which serves a whole batch.
+
+        That is a token's share of all steps at once; a step alone takes a product with every input it still reads.
+        """
         levels = math.log2(2 * time)
         state_bytes = 4 * x.width * self.reach(time)
         return Cost(flops=x.width * (10 * levels + 8), state_bytes=state_bytes, span=math.ceil(levels))
@@ -168,7 +171,8 @@ class ImplicitConv(_Filtered):
     """Causal convolution with filters as long as the sequence, given by a sine network of the distance (Hyena).
 
     The network reads p(u) = (u, cos 2πku, −sin 2πku for k = 0 … K − 1). Distances beyond the length go on under the
-    same window, so that no sequence is too long. A step forms the filter again, for all distances so far.
+    same window, so that no sequence is too long. A step of decoding forms the filter again for all distances so far and
+    reads all inputs so far: O(t) time a token after t of them, where all steps at once take O(log T) each.
     """
 
     length: int = setting(256, low=1, help="L, the steps over which the windows fall and the positions go round once")

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from archsearch.errors import RuleError
 from archsearch.kernels.kernel_regression import regress, regress_last
 from archsearch.kernels.precision import exact, single
 from archsearch.ops.base import Context, Cost, Op, Port, State, ValueType, Weight, Weights, constant, op, param, setting
+from archsearch.ops.cache import appended
 from archsearch.ops.rules import divides, vector
 
 __all__ = ["KernelRegression"]
@@ -70,9 +70,7 @@ class KernelRegression(Op):
 
     def step(self, w: Weights, state: State, q: Tensor, k: Tensor, v: Tensor, *, ctx: Context) -> tuple[Tensor, State]:
         """One token; the state is the cache of keys and values, `(E, B, T, H·C)`."""
-        cache = {name: x.unsqueeze(2) for name, x in (("k", k), ("v", v))}
-        if state:
-            cache = {name: torch.cat([state[name], x], 2) for name, x in cache.items()}
+        cache = appended(state, {"k": k.unsqueeze(2), "v": v.unsqueeze(2)})
         with exact(q.device):
             y = regress_last(single(q), single(cache["k"]), single(cache["v"]), w["log_bandwidth"])
         return y.to(v.dtype), cache

@@ -2,16 +2,21 @@
 
 One layer of each family at width 64, 4 heads, one copy, one stream and a batch of 32. After a prompt of T tokens, the
 median time of a step over 32 steps, in microseconds; beside it what the prompt took, a token, and the state of a
-stream. A family with a state of constant size should cost the same at every T; attention pays for its cache, which
-each step makes anew.
+stream. A family with a state of constant size should cost the same at every T; attention reads its whole cache.
+
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_decode --growth
+
+decodes 4,096 tokens of one stream and 1,024 of 32 with attention, one after the other from the start, with caches that
+grow in place (`archsearch.kernels.growing`) and with caches that every step concatenates anew, in processor seconds.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
 import time
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -52,7 +57,14 @@ def families() -> dict[str, Architecture]:
 
 def main() -> None:
     """Prints a table a batch."""
-    device = torch.device(sys.argv[1] if len(sys.argv) > 1 else "cpu")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("device", nargs="?", default="cpu")
+    parser.add_argument("--growth", action="store_true", help="what growing caches take, and no more")
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    if arguments.growth:
+        growth(device)
+        return
     print(f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads, width {WIDTH}")
     for batch in (1, 32):
         print(f"\nbatch {batch}: µs a step (µs a token of the prompt; bytes of state a stream)")
@@ -60,6 +72,29 @@ def main() -> None:
         for name, a in families().items():
             decoder = Decoder(build(a, TOKENS, ANSWER, seeds=[0]).to(device).eval())
             print(f"{name:22}" + "".join(f"{cost(decoder, batch, t, device):>28}" for t in CONTEXTS), flush=True)
+
+
+def growth(device: torch.device) -> None:
+    """Prints processor seconds of whole sequences with both kinds of caches."""
+    decoder = Decoder(build(families()["softmax_attention"], TOKENS, ANSWER, seeds=[0]).to(device).eval())
+    for batch, tokens in ((1, 4096), (32, 1024)):
+        grown = sequence(decoder, batch, tokens, device)
+        with mock.patch(
+            "archsearch.ops.cache.longer", lambda cache, new, first: torch.cat([cache[:, :, first:], new], 2)
+        ):
+            joined = sequence(decoder, batch, tokens, device)
+        print(
+            f"batch {batch}, {tokens:,} tokens: {grown:.2f} s in place, {joined:.2f} s joined, {joined / grown:.1f} x"
+        )
+
+
+def sequence(decoder: Decoder, batch: int, tokens: int, device: torch.device) -> float:
+    """Processor seconds of decoding from the start."""
+    state, token = decoder.start(batch), torch.zeros(batch, dtype=torch.int64, device=device)
+    begun = time.process_time()
+    for _ in range(tokens):
+        _, state = decoder.step(state, token)
+    return time.process_time() - begun
 
 
 def cost(decoder: Decoder, batch: int, context: int, device: torch.device) -> str:

@@ -302,11 +302,13 @@ def test_a_long_lstm_in_parts_equals_torch() -> None:
     """A batch so large that `dispatch.lstm_steps` cuts 70 steps into three parts."""
     case, (steps, batch) = Case("lstm_core", {}, (4,)), (70, 2048)
     assert lstm_steps(torch.device("cpu"), batch * 4) == 32
-    w = case.weights(seeds=(0,))
+    w = case.weights(seeds=(0,), dtype=torch.float64)
     weights = [w[name][0] for name in ("input", "hidden", "input_bias", "hidden_bias")]
-    x = torch.randn(batch, steps, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    zero = torch.zeros(1, batch, 4)
-    y, state = case.op.prefill(w, x[None], ctx=Context())
+    x = torch.randn(batch, steps, 4, generator=torch.Generator().manual_seed(0)).double().requires_grad_()
+    zero = torch.zeros(1, batch, 4).double()
+    found = case.op.prefill(w, x[None], ctx=Context())
+    assert found is not None
+    y, state = found
     wanted, _, c = torch.lstm(x, [zero, zero], weights, True, 1, 0.0, True, False, True)
     close(y[0], wanted, "output")
     close(state["c"], c, "state")
