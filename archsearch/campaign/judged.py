@@ -28,9 +28,20 @@ def tasks_of(config: CampaignConfig) -> dict[str, Task]:
     Raises:
         UserError: a task or a setting that cannot be used, or several of which one has no scale.
     """
+    from archsearch.tasks import contract
     from archsearch.tasks.registry import make
 
-    tasks = {choice.label: make(choice.task, choice.settings) for choice in config.tasks}
+    tasks = {}
+    for choice in config.tasks:
+        try:
+            tasks[choice.label] = make(choice.task, choice.settings)
+        except ConfigError as error:
+            if not config.members:
+                raise
+            # It may say how to set what is missing, which with several tasks needs a name before it.
+            raise ConfigError(str(error).replace("--set task.", f"--set task.{choice.label}.")) from None
+    for task in tasks.values():
+        contract.check_all(task)
     if config.members:
         for label, task in tasks.items():
             scale_of(label, task)
