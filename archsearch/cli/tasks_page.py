@@ -23,6 +23,12 @@ best score there is, both with default settings. `archsearch tasks show NAME` pr
 `--set task.NAME=VALUE` changes them, and `--set task.metric=NAME` chooses [what ranks](data.md#metrics).
 """
 
+_SUITES = """## Suites
+
+A suite is several tasks under one name, `--task mad`: a candidate is trained on each and scored by the
+[mean](protocol.md#several-tasks).
+"""
+
 _MAD = """## MAD's protocol
 
 The space `mad` is the base protocol of MAD with its grid: 20,000 steps of 128 examples at width 128, three learning
@@ -33,6 +39,7 @@ task does, and what it loses by that is comparability with the paper, not the or
 archsearch run mad
 archsearch run mad --set training.weight_decay=0 --name mad_without_decay
 archsearch run mad --task selective_copying
+archsearch run mad --task mad --set training.memorization.steps=400
 archsearch run mad --task noisy_recall --set task.targets=all --set task.noise=0.4
 ```
 
@@ -97,7 +104,16 @@ def page() -> str:
         "\n".join(markdown_table(("task", "asks", "metric", "chance", "ceiling", "length", "source"), rows)),
     ]
     parts += ["\n".join(_section(kind)) for kind in kinds]
-    return "\n".join([*parts, _MAD, _CHECKS])
+    return "\n".join([*parts, _suites(), _MAD, _CHECKS])
+
+
+def _suites() -> str:
+    """The suites, each a row."""
+    from archsearch.campaign import suites
+
+    found = [suites.read(path) for path in suites.names().values()]
+    rows = [(f"`{s.name}`", s.summary, ", ".join(f"[{t}](#{t})" for t in s.tasks), s.paper) for s in found]
+    return "\n".join([_SUITES, *markdown_table(("suite", "asks", "tasks", "source"), rows)])
 
 
 def _row(kind: type[Task]) -> tuple[str, ...]:
