@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from archsearch.cli.ops import setting_text
 from archsearch.cli.ops_page import markdown_table
+from archsearch.cli.tasks_checks import CHECKS
 from archsearch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,49 +50,6 @@ fuzzy recall is padded at its end, no pair of noisy recall is forced to recall, 
 of MAD's decoder in compression.
 """
 
-_SMALL = "--set task.length=32 --set task.copies=4 --set task.vocabulary=10 --set training.steps=600"
-_CHECKS = f"""## Checks
-
-Scores on validation with one seed, on one core that is shared, where the longest takes four minutes. With this as
-`net.yaml`, and with `s4d` in place of `mamba` as `s4d.yaml`, what is kept depends on the input in one and not in the
-other:
-
-<!-- test: point -->
-```yaml
-version: 1
-name: net
-define:
-  layer:
-    nodes:
-      norm: {{op: rms_norm, from: in}}
-      mix: {{op: mamba, from: norm}}
-      join: {{op: add, from: [in, mix]}}
-      norm2: {{op: rms_norm, from: join}}
-      mlp: {{op: mlp, expand: 2, from: norm2}}
-      out: {{op: add, from: [join, mlp]}}
-graph:
-  nodes:
-    body: {{repeat: layer, times: 2, from: in}}
-    out: {{op: rms_norm, from: body}}
-scale: {{width: 64}}
-```
-
-```sh
-archsearch train net.yaml --task selective_copying {_SMALL} --set training.learning_rates=[4e-3]
-archsearch train s4d.yaml --task selective_copying {_SMALL} --set training.learning_rates=[4e-3]
-archsearch train search_spaces/controls/transformer.yaml --task in_context_recall --set task.length=64
-```
-
-The first is solved, .992 after 525 steps; the second is at .754 after 600. Attention, the third, recalls .9999 after
-1,000 steps with `--set training.steps=1000 --set training.stop_when_solved=false`.
-
-Drawing examples is at least 100 times as fast as the training that eats them, for every task that is drawn:
-
-```sh
-OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_tasks
-```
-"""
-
 
 def page() -> str:
     """The whole page."""
@@ -104,7 +62,7 @@ def page() -> str:
         "\n".join(markdown_table(("task", "asks", "metric", "chance", "ceiling", "length", "source"), rows)),
     ]
     parts += ["\n".join(_section(kind)) for kind in kinds]
-    return "\n".join([*parts, _suites(), _MAD, _CHECKS])
+    return "\n".join([*parts, _suites(), _MAD, CHECKS])
 
 
 def _suites() -> str:

@@ -32,7 +32,11 @@ scale: {width: 64}
 """
 
 
-def mixer(name: str, settings: str = "") -> Architecture:
-    """With the op or block of that name, and its settings as text (`length: 40`)."""
+def mixer(name: str, settings: str = "", before: str = "") -> Architecture:
+    """With the op or block of that name, its settings as text (`length: 40`), and perhaps another op before it."""
     text = LAYERS.replace("MIXER", f"{name}, {settings}" if settings else name)
+    if before:
+        text = text.replace(
+            "from: norm}\n      join", f"from: before}}\n      before: {{op: {before}, from: norm}}\n      join"
+        )
     return SearchSpace.parse(text, registry(), definitions=content.block_files()).sample(random.Random(0)).architecture

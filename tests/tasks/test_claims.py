@@ -37,6 +37,20 @@ def test_attention_recalls_several_of_many_keys() -> None:
     assert score(mixer("attention"), "multi_query_recall", {"vocabulary": 256}) >= 0.99
 
 
+def test_attention_finds_what_followed_the_special_token() -> None:
+    assert score(mixer("attention"), "induction_heads", {"length": 64, "test_length": 64}) >= 0.99
+
+
+def test_induction_goes_on_at_sixteen_times_the_length_without_positions() -> None:
+    network = mixer("attention", "positions: none", before="short_conv")
+    settings = {"length": 64, "test_length": 1024}
+    assert score(network, "induction_heads", settings, learning_rates=(3e-3,), evaluation_examples=64) >= 0.99
+
+
+def test_attention_tells_a_sequence_from_the_last_step() -> None:
+    assert score(mixer("attention"), "compression", {"vocabulary": 8, "length": 8}) >= 0.99
+
+
 def test_what_mamba_keeps_depends_on_what_it_reads() -> None:
     settings = {"length": 32, "copies": 4, "vocabulary": 10}
     selective, same_for_all = (
