@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import yaml
 
@@ -20,6 +20,10 @@ from archsearch.graph.scalars import plain_scalar
 from archsearch.training.measurement import TrainingSettings
 
 __all__ = ["CampaignConfig", "Finals", "TaskChoice", "read_file", "resolve", "training_settings"]
+
+
+RETIRED: Final = {("training.fit", "gradient")}
+"""Settings that are gone, at the value that stands in the files of campaigns that had them."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +150,9 @@ class CampaignConfig:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> CampaignConfig:
-        """What `to_dict` wrote; raises `ConfigError`."""
-        return _build(settings.flatten(data, "the campaign file"))
+        """What `to_dict` wrote, now or in an earlier version; raises `ConfigError`."""
+        flat = settings.flatten(data, "the campaign file")
+        return _build({k: v for k, v in flat.items() if (k, v) not in RETIRED})
 
     def to_yaml(self) -> str:
         """The text of a campaign file that does the same again."""

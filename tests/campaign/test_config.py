@@ -139,3 +139,13 @@ def test_search_and_finals_share_no_seed():
         starts = [config.search_seed, config.final_seed, CampaignConfig(space="s", task="t", seed=seed + 1).search_seed]
         assert starts[0] + 10_000 <= starts[1]
         assert starts[1] + 10_000 <= starts[2]
+
+
+def test_a_campaign_of_an_earlier_version_is_read_without_the_settings_that_are_gone():
+    found = resolve(flags={"space": "s", "task": "t"})
+    data = found.to_dict()
+    data["training"]["fit"] = "gradient"
+    assert CampaignConfig.from_dict(data) == found
+    data["training"]["fit"] = "frequencies"
+    with pytest.raises(ConfigError, match=r"no setting `training\.fit`"):
+        CampaignConfig.from_dict(data)
