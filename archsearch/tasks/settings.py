@@ -11,10 +11,12 @@ from archsearch.errors import ConfigError, RuleError, UnknownNameError
 from archsearch.graph.opspec import Setting
 
 __all__ = [
+    "HUB",
     "METRIC",
     "check_given",
     "complete",
     "has_metric",
+    "is_local",
     "needed_by",
     "paths_of",
     "setting",
@@ -22,6 +24,8 @@ __all__ = [
     "with_absolute_paths",
 ]
 
+HUB = "hub:"
+"""What stands before the name of a data set of Hugging Face in a setting that is a path."""
 METRIC = Setting("metric", str, required=True, help="what ranks candidates, instead of the task's own metric")
 """The setting that every task has besides its fields; see `archsearch.tasks.ranked`."""
 KINDS: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
@@ -121,7 +125,15 @@ def _name(task: type) -> str:
     return getattr(task, "name", "") or task.__name__
 
 
+def is_local(path: str) -> bool:
+    """Whether what stands after `hub:` is a folder, by its first letter."""
+    return path.removeprefix(HUB).startswith((".", "/", "~"))
+
+
 def _absolute(path: str) -> str:
+    if path.startswith(HUB):
+        name, colon, config = path.removeprefix(HUB).partition(":")
+        return f"{HUB}{_absolute(name)}{colon}{config}" if is_local(path) else path
     return str(Path(path).expanduser().resolve())
 
 

@@ -53,6 +53,7 @@ def rows_of(task: str, frame: pd.DataFrame, reading: Reading) -> Rows:
     for name in (reading.target, *reading.ignore):
         if name not in frame.columns:
             raise UnknownNameError(f"column of task `{task}`", name, frame.columns)
+    _check_plain(task, frame.drop(columns=[*reading.ignore]))
     asked = answers(task, reading.target, frame[reading.target], reading.kind)
     inputs = frame.drop(columns=[reading.target, *reading.ignore])
     if not inputs.shape[1]:
@@ -87,6 +88,17 @@ def _check_values(task: str, frame: pd.DataFrame, missing: str) -> None:
             raise problem(task, f"column `{name}` must have no empty values", f"{count}, the first in row {row}", hint)
         if _is_number(column) and np.isinf(column.to_numpy(dtype=np.float64)).any():
             raise problem(task, f"column `{name}` must be finite", "infinity")
+
+
+def _check_plain(task: str, frame: pd.DataFrame) -> None:
+    """Data sets may have lists, images and the like for values."""
+    for name in frame:
+        known: Any = frame[name].dropna() if frame[name].dtype == object else ()
+        odd = next((v for v in known if isinstance(v, list | dict | np.ndarray | bytes)), None)
+        if odd is not None:
+            hint = f"Leave it out: --set task.ignore={name}"
+            rule = f"column `{name}` must hold numbers, dates or names"
+            raise problem(task, rule, f"values of type {type(odd).__name__}", hint)
 
 
 def _check_names(task: str, frame: pd.DataFrame, categories: int) -> None:

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 from archsearch.errors import UnknownNameError
 from archsearch.tasks.documents import by_file, in_parts
-from archsearch.tasks.files import Stamp, existing, is_binary, problem, stamps
-from archsearch.tasks.hub import is_saved, saved_frame
+from archsearch.tasks.files import Stamp, is_binary, problem
+from archsearch.tasks.hub import check_source, frame_of, is_data_set, source_stamps
 from archsearch.tasks.settings import setting
 from archsearch.tasks.windows import BytesTask, Texts
 
@@ -39,30 +39,29 @@ class Text(BytesTask):
         "evaluation_examples": 512,
     }
 
-    path: str = setting("", needed=True, path=True, help="a text file or a folder of them")
+    path: str = setting("", needed=True, path=True, help="a text file, a folder of them, or hub:NAME")
     files: str = setting("*", help="which files of a folder, such as *.md; those of its sub-folders too")
     split: str = setting(
         "auto",
         options=("auto", "files", "parts"),
         help="whole files (auto: from ten on), or every file in 40 parts; 8 of 10 to train on, one each to score",
     )
-    part: str = setting("", help="which part of a data set saved by Hugging Face's `datasets`, such as train")
+    part: str = setting("", help="which part of a data set of Hugging Face's `datasets`, such as train")
     column: str = setting("text", help="which column of it; each row counts as a file")
     seed: int = setting(0, low=0, help="of the split by files")
 
     def __post_init__(self) -> None:
-        existing(self.name, self.path, "a text file or a folder of them")
+        check_source(self.name, self.path, "a text file or a folder of them")
 
     def texts(self) -> Texts:
         """By file or in parts; what is nearly alike stands on one side."""
-        path = Path(self.path)
-        hub = (self.part, self.column) if is_saved(path) else None
-        return _texts(self.path, stamps(self.name, path, "*" if hub else self.files), hub, self.split, self.seed)
+        hub = (self.part, self.column) if is_data_set(self.path) else None
+        return _texts(self.path, source_stamps(self.name, self.path, self.files), hub, self.split, self.seed)
 
 
 @lru_cache(maxsize=2)
 def _texts(path: str, files: tuple[Stamp, ...], hub: tuple[str, str] | None, split: str, seed: int) -> Texts:
-    documents = _rows(Path(path), *hub) if hub else [_read(file) for file, size, _ in files if size]
+    documents = _rows(path, *hub) if hub else [_read(file) for file, size, _ in files if size]
     if split == "parts" or (split == "auto" and len(documents) < MANY):
         return in_parts(documents)
     texts = by_file(documents, seed)
@@ -73,8 +72,8 @@ def _texts(path: str, files: tuple[Stamp, ...], hub: tuple[str, str] | None, spl
     return texts
 
 
-def _rows(path: Path, part: str, column: str) -> list[bytes]:
-    frame = saved_frame(Text.name, path, part)
+def _rows(path: str, part: str, column: str) -> list[bytes]:
+    frame = frame_of(Text.name, path, part)
     if column not in frame.columns:
         raise UnknownNameError(f"column of the data set {path}", column, map(str, frame.columns))
     return [str(row).encode() for row in frame[column] if row]
