@@ -22,7 +22,7 @@ from archsearch.training.measurement import TrainingSettings
 __all__ = ["CampaignConfig", "Finals", "TaskChoice", "read_file", "resolve", "training_settings"]
 
 
-RETIRED: Final = {("training.fit", "gradient")}
+RETIRED: Final[Mapping[str, Any]] = {"training.fit": "gradient"}
 """Settings that are gone, at the value that stands in the files of campaigns that had them."""
 
 
@@ -152,7 +152,7 @@ class CampaignConfig:
     def from_dict(data: Mapping[str, Any]) -> CampaignConfig:
         """What `to_dict` wrote, now or in an earlier version; raises `ConfigError`."""
         flat = settings.flatten(data, "the campaign file")
-        return _build({k: v for k, v in flat.items() if (k, v) not in RETIRED})
+        return _build({k: v for k, v in flat.items() if k not in RETIRED or v != RETIRED[k]})
 
     def to_yaml(self) -> str:
         """The text of a campaign file that does the same again."""
