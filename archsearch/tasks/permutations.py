@@ -43,7 +43,7 @@ class Permutations(StateTrackingTask):
         "evaluation_examples": 256,  # with answers at every step, 27,000 of them beyond the lengths of training
     }
     ladder: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        "length": (10, 14, 20, 28, 40, 64),
+        "length": (7, 10, 14, 20, 28, 40, 64),
         "group": ("s3", "a5", "s5"),
     }
 
