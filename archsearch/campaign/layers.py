@@ -38,13 +38,15 @@ def label_of(task: str) -> str:
 
 
 def labels_of(tasks: Sequence[str]) -> dict[str, str]:
-    """The tasks by label, in order; raises `ConfigError` if two have the same."""
+    """The tasks by label, in order; raises `ConfigError` for a label that means two things."""
     found: dict[str, str] = {}
     for task in tasks:
         label = label_of(task)
         if label in found:
             raise ConfigError(f"The tasks of a campaign must be different ones, but got `{label}` twice.")
         found[label] = task
+    if len(found) > 1 and (wrong := next((n for n in found if f"training.{n}" in SETTINGS), None)):
+        raise ConfigError(f"A task among several must not be called like a setting of training, but got `{wrong}`.")
     return found
 
 

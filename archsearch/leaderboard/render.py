@@ -38,7 +38,7 @@ EXPENDABLE = (
     "flops_per_token",
     "body_params",
 )
-"""What a narrow terminal does without, the first first."""
+"""What a narrow terminal does without, the first first; columns of single tasks come last."""
 
 
 def json_text(boards: Sequence[Board]) -> str:
@@ -127,7 +127,7 @@ def fit(rows: Sequence[Row], names: Sequence[str], width: int) -> list[str]:
     kept = list(names)
     widths = {n: max(len(field_of(n).title), *(len(_short(r, n)) for r in rows)) for n in names}
     widths |= {n: min(widths[n], FOLDED) for n in names if n in FOLDS}
-    for name in EXPENDABLE:
+    for name in (*EXPENDABLE, *(n for n in reversed(names) if n not in FIELDS)):
         if sum(widths[n] + GAP for n in kept) - GAP <= width:
             break
         kept = [n for n in kept if n != name]

@@ -79,6 +79,7 @@ def test_what_is_written_down_does_the_same_again_without_the_suite():
     [
         ({"task": "a,a"}, [], "must be different ones, but got `a` twice"),
         ({"task": ["a", "./a.py"]}, [], "must be different ones, but got `a` twice"),
+        ({"task": "a,./steps.py"}, [], "called like a setting of training, but got `steps`"),
         ({"task": []}, [], "must name at least one task, but got []"),
         ({"task": ","}, [], "must name at least one task"),
         ({"task": [1]}, [], "or a list of names, but got [1]"),

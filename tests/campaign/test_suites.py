@@ -300,6 +300,9 @@ def test_a_candidate_scores_on_each_task_as_it_does_alone(inline):
     best = next(c for c in inline.candidates if c.final and not c.is_control)
     from archsearch.api import Campaign
 
+    frame = Campaign(inline.path).leaderboard()
+    assert list(frame.columns[-2:]) == ["task.parity", "task.in_context_recall"]
+    assert frame["task.parity"].notna().all()
     built = Campaign(inline.path)[best.id]
     assert built.build(task="parity").stem.weight.shape != built.build(task="in_context_recall").stem.weight.shape
 

@@ -8,7 +8,7 @@ import pytest
 
 from archsearch.errors import ConfigError, UnknownNameError
 from archsearch.leaderboard import FIELDS, boards, select
-from archsearch.leaderboard.render import csv_text, json_text, markdown_text, print_tables
+from archsearch.leaderboard.render import csv_text, fit, json_text, markdown_text, print_tables
 from archsearch.leaderboard.selection import check_tasks
 from archsearch.training.pooling import Scale, pooled
 
@@ -96,6 +96,15 @@ def test_every_format_has_a_column_for_each_task(record):
     assert "mean over 2 tasks, seed by seed" in shown
     assert "bytes: bits_per_byte, lower is better; chance 4.000 is 0 and 0.000 is 1, the best conceivable" in shown
     assert "over all tasks" in shown
+
+
+def test_a_narrow_terminal_does_without_the_single_tasks_last_and_says_so(record):
+    (board,) = boards([record])
+    names = ["rank", "id", "score", "task.recall", "task.bytes", "seeds"]
+    rows = [r for r in board.rows if r["section"] == "finals"]
+    assert fit(rows, names, 200) == names
+    assert fit(rows, names, 38) == [n for n in names if n != "seeds"]
+    assert fit(rows, names, 30) == ["rank", "id", "score", "task.recall"]
 
 
 def test_rows_are_chosen_and_sorted_by_the_score_on_a_task(record):
