@@ -94,7 +94,7 @@ class ReservoirCore(Op):
     width: int | None = setting(None, low=1, help="units; as many as the input has features if not said")
     radius: float = setting(0.9, low=0.0, help="spectral radius of W: the higher, the longer the memory")
     leak: float = setting(0.3, low=1e-3, high=1.0, help="a, how fast the units change")
-    input_scale: float = setting(1.0, low=0.0, help="what enters a unit from an input with features of size 1")
+    input_scale: float = setting(1.0, low=1e-6, help="what enters a unit from an input with features of size 1")
     connections: int = setting(10, low=1, help="units that each unit reads")
 
     def infer(self, x: ValueType) -> ValueType:

@@ -43,7 +43,7 @@ class _Readout(Op):
     neurons: int = setting(NEURONS, low=1, help="units of the hidden layer")
 
     def infer(self, x: ValueType) -> ValueType:
-        return ValueType((self.width or vector(self.name, "x", x).width,), x.rate)
+        return ValueType((self.width or x.width,), vector(self.name, "x", x).rate)
 
     def cost(self, x: ValueType, *, time: int) -> Cost:
         return Cost(flops=2 * self.neurons * (x.width + (self.width or x.width)) + self.neurons)

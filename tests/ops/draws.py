@@ -25,8 +25,11 @@ TRIES = 400
 WIDEST = 48
 LENGTHS = (2, 3, 5, 16, 31, 32, 33, 47, 64, 65, 70)  # around the chunks that fast forms cut a sequence into
 
-LEAST = dict.fromkeys(("norm", "head_norm", "rms_norm", "layer_norm", "differential_attention_core"), 3)
+LEAST = dict.fromkeys(("norm", "head_norm", "rms_norm", "layer_norm", "differential_attention_core", "feature_map"), 3)
 """Features of a part: one or two are, normed, signs but for `eps`, and gradients cancel."""
+
+BETWEEN = {("hopfield_core", "beta"): (0.1, 1.0), ("kernel_regression", "bandwidth"): (0.7, 4.0)}
+"""Where sharper ones leave one weight at 1 and the others at 0, and gradients cancel."""
 
 Prepare = Callable[[Case, list[Tensor]], list[Tensor]]
 _Width = int | tuple[int, int, int]
@@ -36,7 +39,7 @@ def _unit(port: int) -> Prepare:
     """Keys of length one in each head: others let a state grow, and with it what rounding leaves."""
 
     def prepare(case: Case, xs: list[Tensor]) -> list[Tensor]:
-        heads = xs[port].unflatten(-1, (case.settings["heads"], -1))
+        heads = xs[port].unflatten(-1, (vars(case.op)["heads"], -1))
         return [*xs[:port], F.normalize(heads, dim=-1).flatten(-2), *xs[port + 1 :]]
 
     return prepare
@@ -44,7 +47,7 @@ def _unit(port: int) -> Prepare:
 
 def _positive(case: Case, xs: list[Tensor]) -> list[Tensor]:
     """Queries and keys above zero, where a reading is divided by the sum of its weights."""
-    return [*(x.abs() + 0.1 for x in xs[:2]), *xs[2:]] if case.settings["normalise"] else xs
+    return [*(x.abs() + 0.1 for x in xs[:2]), *xs[2:]] if vars(case.op)["normalise"] else xs
 
 
 def _erased(case: Case, xs: list[Tensor]) -> list[Tensor]:
@@ -99,7 +102,8 @@ def values(s: Setting) -> st.SearchStrategy[Any]:
 def cases(draw: st.DrawFn, name: str, unread: tuple[int, ...] = (), longest: int = LENGTHS[-1]) -> Case | None:
     """A case of the op `name`, or `None` where its type rule refuses all that is tried with the settings drawn."""
     spec = registry()[name]
-    settings = {s.name: draw(values(s)) for s in spec.settings}
+    sharp = {s: st.floats(*between) for (op, s), between in BETWEEN.items() if op == name}
+    settings = {s.name: draw(sharp.get(s.name, values(s))) for s in spec.settings}
     rng = random.Random(draw(st.integers(0, 2**16)))
     time = draw(st.sampled_from([t for t in LENGTHS if t <= longest]))
     for _ in range(TRIES):

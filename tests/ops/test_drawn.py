@@ -34,7 +34,7 @@ def check_forms_agree_but_for_rounding(case: Case) -> None:
     """As `check_forms_agree`, at settings where rounding alone may cost more than the tolerance.
 
     What a result moves by when all inputs and weights move by half a unit of single precision is no fault of a form,
-    nor are ten times as much. Gradients that cancel, to less than 1e-3 of the largest, have to be as small.
+    nor are twenty times as much. Gradients that cancel, to less than 1e-2 of the largest, have to be as small.
     """
     forms = {"parallel": parallel, "steps": stepwise} if decodes(case) else {"parallel": parallel}
     reference = results(case, [*forms.values()][-1], torch.float64)
@@ -44,9 +44,9 @@ def check_forms_agree_but_for_rounding(case: Case) -> None:
     for form, run in forms.items():
         for name, got in results(case, run, torch.float32).items():
             size = largest(reference[name])
-            allowed = max(TOLERANCE * size, *(10 * largest(m[name] - exact[name]) for m in moved), 1e-30)
-            if not name.startswith("output") and size < 1e-3 * steepest:
-                allowed = max(allowed, 1e-6 * steepest)
+            allowed = max(TOLERANCE * size, *(20 * largest(m[name] - exact[name]) for m in moved), 1e-30)
+            if not name.startswith("output") and size < 1e-2 * steepest:
+                allowed = max(allowed, 3e-6 * steepest)
             error = largest(got.double() - reference[name])
             assert error <= allowed, f"{form}, {name}: off by {error:.2e}, {allowed:.2e} allowed, largest {size:.2e}"
 

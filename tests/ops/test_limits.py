@@ -40,6 +40,14 @@ def test_the_least_gives_numbers(case: Case, setting: str, nothing: float) -> No
         assert all(g is None or g.isfinite().all() for g in grads)
 
 
-def test_head_decays_have_no_shape_for_matrices() -> None:
-    with pytest.raises(RuleError, match="`x` of `head_decays` must be a vector"):
-        Case("head_decays", {}, ((2, 3, 4),)).op.infer(*Case("head_decays", {}, ((2, 3, 4),)).types)
+@pytest.mark.parametrize("name", ["head_decays", "relu_readout", "random_readout"])
+@pytest.mark.parametrize("width", [None, 3])
+def test_a_state_of_matrices_is_refused_where_a_vector_is_meant(name: str, width: int | None) -> None:
+    case = Case(name, {} if name == "head_decays" else {"width": width}, ((2, 3, 4),))
+    with pytest.raises(RuleError, match=f"`x` of `{name}` must be a vector"):
+        case.op.infer(*case.types)
+
+
+def test_a_reservoir_sees_its_input() -> None:
+    with pytest.raises(RuleError, match="`input_scale` must be at least 1e-06, but got 0"):
+        _ = Case("reservoir_core", {"input_scale": 0.0}).op
