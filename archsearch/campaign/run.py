@@ -63,6 +63,7 @@ def run(
     config = judged.with_absolute_paths(config)
     space = _read(content.find("search_spaces", config.space))
     judged.check_causal(space, tasks)
+    _check_space(space, config.seed)
     agent = _agent(config, space, tasks)
     stand = controls.blueprints(config.controls, space, judged.length(tasks))
     name = config.name or free_name(Path(results), space.name)
@@ -195,6 +196,13 @@ def _absolute(config: CampaignConfig) -> CampaignConfig:
     }
     members = tuple(str(Path(m).expanduser().resolve()) if content.is_path(m) else m for m in config.members)
     return replace(config, members=members, **paths)  # type: ignore[arg-type]
+
+
+def _check_space(space: SearchSpace, seed: int) -> None:
+    """Raises the first mistake in any alternative, before the controls are trained and not when an agent meets it."""
+    report = space.check(seed=seed)
+    if not report.ok:
+        raise report.mistakes[0]
 
 
 def _read(path: Path) -> SearchSpace:

@@ -19,7 +19,7 @@ from tests.blocks.contract import (
 from tests.blocks.draws import settings
 
 PROMISES = (check_width_and_parameters, check_forms_agree, check_gradients, check_state, check_causal)
-FEW, MANY = 2, 20
+FEW, MANY = 2, 10
 
 
 def drawn(name: str, count: int) -> None:
