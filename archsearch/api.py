@@ -192,7 +192,7 @@ class Candidate:
             task: of a campaign on several tasks, the one whose stem and readout, and weights, it is built with.
 
         Raises:
-            UnknownNameError: the campaign is on several tasks, and `task` is none of them.
+            ConfigError, UnknownNameError: the campaign is on several tasks, and `task` names none of them.
         """
         from archsearch.build.model import build
         from archsearch.campaign.config import CampaignConfig
@@ -202,8 +202,10 @@ class Candidate:
         record = self.campaign.record
         config = CampaignConfig.from_dict(record.config)
         choices = {choice.label: choice for choice in config.tasks}
-        if task not in choices and (task is not None or config.members):
-            raise UnknownNameError("task of the campaign", task or "", choices)
+        if task is None and config.members:
+            raise ConfigError(f"A model is built for one of the tasks {', '.join(choices)}: build(task=...).")
+        if task is not None and task not in choices:
+            raise UnknownNameError("task of the campaign", task, choices)
         label = task or next(iter(choices))
         about = record.task["tasks"][label] if config.members else record.task
         judge = make(choices[label].task, about["settings"])

@@ -15,7 +15,7 @@ from archsearch.campaign.config import CampaignConfig, Finals
 from archsearch.campaign.record import CampaignRecord, architecture, load
 from archsearch.campaign.run import resume, run
 from archsearch.campaign.suites import resolve
-from archsearch.errors import CandidateError, ConfigError
+from archsearch.errors import CandidateError, ConfigError, UnknownNameError
 from archsearch.ranking.intervals import mean
 from archsearch.training import trainer
 from archsearch.training.measurement import Job
@@ -304,6 +304,10 @@ def test_a_candidate_scores_on_each_task_as_it_does_alone(inline):
     assert list(frame.columns[-2:]) == ["task.parity", "task.in_context_recall"]
     assert frame["task.parity"].notna().all()
     built = Campaign(inline.path)[best.id]
+    with pytest.raises(ConfigError, match="for one of the tasks parity, in_context_recall"):
+        built.build()
+    with pytest.raises(UnknownNameError, match="Did you mean `parity`"):
+        built.build(task="parit")
     assert built.build(task="parity").stem.weight.shape != built.build(task="in_context_recall").stem.weight.shape
 
 
