@@ -64,9 +64,7 @@ FIELDS: dict[str, Field] = {
     "steps": Field("steps", "whole", "optimiser steps done"),
     "reached": Field("reached", "whole", "seeds that reached the target: what `--target` says, or the task's own"),
     "steps_to_target": Field("to target", "whole", "mean step of the first report at which they had"),
-    "flops_to_target": Field(
-        "FLOPs to it", "count", "operations of one copy until then, forward and backward"
-    ),
+    "flops_to_target": Field("FLOPs to it", "count", "operations of one copy until then, forward and backward"),
     "seconds_to_target": Field("s to it", "seconds", "training steps of all copies until then, on `device`"),
     "fit": Field("fit", "text", "how its weights were found: by gradient descent, or a readout solved for in 0 steps"),
     "learning_rate": Field("rate", "number", "the learning rate that validation chose"),
