@@ -86,7 +86,7 @@ def calibrate(
     if as_json:
         print_json(_data(found, config))
     else:
-        _print(found, kind.metric)
+        _print(found, config.task_settings.get("metric", kind.metric))
     if found.chosen is None:
         raise NoSuccessError(found.failure)
 
