@@ -7,13 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["fold_heads", "in_heads", "unfold_heads"]
-
-
-def in_heads(x: Tensor, heads: int) -> Tensor:
-    """A view of `(E, B, T, H · A)` as `(E · B, H, T, A)`."""
-    split: Tensor = x.flatten(0, 1).unflatten(2, (heads, -1))
-    return split.transpose(1, 2)
+__all__ = ["fold_heads", "unfold_heads"]
 
 
 def fold_heads(x: Tensor, heads: int) -> Tensor:

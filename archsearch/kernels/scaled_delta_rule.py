@@ -27,13 +27,13 @@ def scaled_delta_rule(
     """All readings from an empty state, and the state after the last step.
 
     Args:
-        q, w, k: `(G, H, T, R)`.
-        p: `(G, H, T, V)`.
-        log_g: `(G, H, T, A)`, at most 0, see `fits`; `None` where nothing is forgotten.
+        q, w, k: `(E, B, T, H, R)`.
+        p: `(E, B, T, H, V)`.
+        log_g: `(E, B, T, H, A)`, at most 0, see `fits`; `None` where nothing is forgotten.
         length: C, even; see `dispatch.system_chunk`.
 
     Returns:
-        `(G, H, T, V)` and `(G · H, R, V)`.
+        `(E, B, T, H, V)` and `(E, B, H, R, V)`.
     """
     y, last = _ScaledDeltaRule.apply(q, w, k, p, log_g, length)  # type: ignore[no-untyped-call]
     return y, last
@@ -46,7 +46,7 @@ class _ScaledDeltaRule(torch.autograd.Function):
     def forward(
         ctx: Any, q: Tensor, w: Tensor, k: Tensor, p: Tensor, log_g: Tensor | None, length: int
     ) -> tuple[Tensor, Tensor]:
-        ctx.time = q.shape[2]
+        ctx.outer = outer = q.shape[:3]
         f = factors(log_g, length)
         q, w = (chunks_first(x, length, f.grown) for x in (q, w))
         k, p = chunks_first(k, length, f.grown, over=True), chunks_first(p, length)
@@ -66,17 +66,17 @@ class _ScaledDeltaRule(torch.autograd.Function):
         y = q @ states[:-1]
         y.flatten(0, 1).baddbmm_(inside.flatten(0, 1), u.flatten(0, 1))
         ctx.save_for_backward(q, w, k, u, inverse, reads, inside, states, *f)
-        return time_first(y.view(ctx.shape), ctx.time), states[-1]
+        return time_first(y.view(ctx.shape), outer), states[-1].view(*outer[:2], *ctx.shape[2:3], *states.shape[2:])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor, g_last: Tensor) -> tuple[Tensor | None, ...]:
         q, w, k, u, inverse, reads, inside, states, grown, kept = ctx.saved_tensors
-        m, outer, time = q.shape[0], ctx.shape[:-1], ctx.time
-        d_y = chunks_first(g, outer[-1]).flatten(1, 2)
+        m, shape, outer = q.shape[0], ctx.shape[:-1], ctx.outer
+        d_y = chunks_first(g, shape[-1]).flatten(1, 2)
         d_u, d_before = inside.mT @ d_y, q.mT @ d_y
         d_states = torch.empty_like(states)
-        d_states[m] = g_last
+        d_states[m] = g_last.flatten(0, 2)
         d_written = d_states[1:] if kept is None else torch.empty_like(d_before)
         for j in range(m - 1, -1, -1):
             if kept is not None:
@@ -94,10 +94,10 @@ class _ScaledDeltaRule(torch.autograd.Function):
         d_log_g = None
         if grown is not None:
             own = (q * d_q).addcmul_(w, d_w).addcmul_(k, d_k, value=-1.0)
-            d_log_g = exponent_gradient(own.view(*outer, -1), states, d_states, grown, time)
-        d_q, d_w, d_k, d_p = (x.view(*outer, -1) for x in (d_q, d_w, d_k, d_p))
-        d_q, d_w = time_first(d_q, time, grown), time_first(d_w, time, grown)
-        return d_q, d_w, time_first(d_k, time, grown, over=True), time_first(d_p, time), d_log_g, None
+            d_log_g = exponent_gradient(own.view(*shape, -1), states, d_states, grown, outer)
+        d_q, d_w, d_k, d_p = (x.view(*shape, -1) for x in (d_q, d_w, d_k, d_p))
+        d_q, d_w = time_first(d_q, outer, grown), time_first(d_w, outer, grown)
+        return d_q, d_w, time_first(d_k, outer, grown, over=True), time_first(d_p, outer), d_log_g, None
 
 
 def _sum(*pairs: tuple[Tensor, Tensor]) -> Tensor:

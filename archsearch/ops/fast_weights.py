@@ -21,7 +21,6 @@ from archsearch.kernels import backends
 from archsearch.kernels.delta_rule import delta_rule
 from archsearch.kernels.dispatch import chunk_length, scaled_chunk, system_chunk
 from archsearch.kernels.gated import at_most_zero
-from archsearch.kernels.heads import in_heads
 from archsearch.kernels.linear_attention import chunked, read, states
 from archsearch.kernels.precision import exact, single
 from archsearch.kernels.scaled_attention import fits, scaled_attention
@@ -68,13 +67,8 @@ def one_a_head(op: str, port: str, x: ValueType, heads: int) -> None:
 
 
 def _logarithms(decay: Tensor | None, heads: int) -> Tensor | None:
-    """`(G, H, T, 1)` or `(G, H, T, R)`; what is above zero would let a state grow without end."""
-    return None if decay is None else in_heads(at_most_zero(decay), heads)
-
-
-def _padded(x: Tensor, gap: int) -> Tensor:
-    """`x` and `gap` steps that change nothing behind it: the last state is then that before a chunk."""
-    return F.pad(x, (0, 0, 0, gap)) if gap else x
+    """`(E, B, T, H, 1)` or `(E, B, T, H, R)`; what is above zero would let a state grow without end."""
+    return None if decay is None else at_most_zero(decay).unflatten(3, (heads, -1))
 
 
 class _Matrices(Op):
@@ -83,11 +77,19 @@ class _Matrices(Op):
     heads: int
 
     def _run(self, *inputs: Tensor | None, last: bool) -> tuple[Tensor, Tensor]:
-        """Readings `(G, H, T, ·)`, and the state after the last step, `(G · H, R, ·)`, or where not `last` any other.
-
-        Readings may be `(G · H, T, ·)`, too.
-        """
+        """Readings `(E, B, T, H, ·)`, and the state after the last step, `(E, B, H, R, ·)`, or if not `last` any."""
         raise NotImplementedError
+
+    def _sequences(self, *inputs: Tensor, last: bool) -> list[Tensor]:
+        """`(E, B, T, H, ·)` to `(N, T, ·)`; if `last`, and steps that change nothing behind, a chunk of them."""
+        gap = chunk_length(inputs[0].device, inputs[0].shape[4]) if last else 0
+        return [F.pad(x.transpose(2, 3).flatten(0, 2), (0, 0, 0, gap)) for x in inputs]
+
+    def _whole_of(self, y: Tensor, state: Tensor, like: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What `_run` gives, of readings `(N, T or more, ·)` and a state `(N, R, ·)`."""
+        assert like is not None
+        outer = (like.shape[0], like.shape[1], self.heads)
+        return y[:, : like.shape[2]].unflatten(0, outer).transpose(2, 3), state.unflatten(0, outer)
 
     def _whole(self, *inputs: Tensor | None, last: bool = False) -> tuple[Tensor, Tensor]:
         """Readings `(E, B, T, H, ·)` and the state, `(E, B, H, R, ·)`."""
@@ -98,8 +100,7 @@ class _Matrices(Op):
             return fast(self.heads, *inputs)  # type: ignore[no-any-return]
         with exact(first.device):
             y, state = self._run(*(None if x is None else single(x) for x in inputs), last=last)
-        y = y.view(-1, self.heads, *y.shape[-2:]).transpose(1, 2).to(first.dtype)
-        return y.unflatten(0, (first.shape[0], -1)), state.unflatten(0, (first.shape[0], -1, self.heads))
+        return y.to(first.dtype), state
 
 
 @op(
@@ -169,17 +170,16 @@ class LinearAttentionCore(_Matrices):
         return torch.cat([v, torch.ones_like(v[..., :1])], -1) if self.normalise else v
 
     def _run(self, *inputs: Tensor | None, last: bool) -> tuple[Tensor, Tensor]:
-        q, k, v = (in_heads(x, self.heads) for x in inputs[:3] if x is not None)
+        q, k, v = (x.unflatten(3, (self.heads, -1)) for x in inputs[:3] if x is not None)
         v, log_g = self._beside_one(v), _logarithms(inputs[3], self.heads)
-        length = scaled_chunk(q.device, q.shape[3], q.shape[2])
+        length = scaled_chunk(q.device, q.shape[4], q.shape[2])
         if log_g is None or fits(log_g, length):
             return scaled_attention(q, k, v, log_g, length)
         # Decays too strong for their quotients: products of them, which cannot leave any range, take longer.
-        gap, time = chunk_length(q.device, q.shape[3]) if last else 0, q.shape[2]
-        q, k, v, log_g = (x.flatten(0, 1) for x in (q, k, v, log_g))
-        chunks = chunked(_padded(k, gap), _padded(v, gap), _padded(log_g, gap).exp())
+        q, k, v, log_g = self._sequences(q, k, v, log_g, last=last)
+        chunks = chunked(k, v, log_g.exp())
         before = states(chunks)
-        return read(_padded(q, gap), chunks, before)[:, :time], before[:, -1]
+        return self._whole_of(read(q, chunks, before), before[:, -1], inputs[0])
 
     def _read(self, y: Tensor) -> Tensor:
         """`(..., H, C)` or, with the sum beside them, `(..., H, C + 1)`, to `(..., H · C)`."""
@@ -270,14 +270,12 @@ class DeltaRuleCore(_Matrices):
         return (q.unsqueeze(-2) @ new).flatten(-3), {"S": new}
 
     def _run(self, *inputs: Tensor | None, last: bool) -> tuple[Tensor, Tensor]:
-        q, k, v, beta = (in_heads(x, self.heads) for x in inputs[:4] if x is not None)
+        q, k, v, beta = (x.unflatten(3, (self.heads, -1)) for x in inputs[:4] if x is not None)
         log_g = _logarithms(inputs[4], self.heads)
-        length = system_chunk(q.device, q.shape[3], q.shape[2])
+        length = system_chunk(q.device, q.shape[4], q.shape[2])
         if log_g is None or fits(log_g, length):
             return scaled_delta_rule(q, -beta * k, k, beta * v, log_g, length)
-        gap, time = chunk_length(q.device, q.shape[3]) if last else 0, q.shape[2]
-        q, k, v, beta, log_g = (x.flatten(0, 1) for x in (q, k, v, beta, log_g))
-        q, k, v, beta = (_padded(x, gap) for x in (q, k, v, beta))
-        decay = _padded(log_g, gap).exp()
+        q, k, v, beta, log_g = self._sequences(q, k, v, beta, log_g, last=last)
+        decay = log_g.exp()
         chunks, before = delta_rule(-beta * decay * k, chunked(k, beta * v, decay))
-        return read(q, chunks, before)[:, :time], before[:, -1]
+        return self._whole_of(read(q, chunks, before), before[:, -1], inputs[0])

@@ -148,15 +148,16 @@ def measure(forms: dict[str, Callable[[], tuple[Tensor, list[Tensor]]]], repeats
     return best
 
 
-def core(name: str, length: int, repeats: int, *, also_indexed: bool) -> dict[str, float]:
-    """A core beside its loops."""
+def core(name: str, length: int, repeats: int, *, also_indexed: bool, unbound: bool = True) -> dict[str, float]:
+    """A core beside its loops, those over `unbind`-ed steps if asked for."""
     widths, loops = LOOPS[name]
     case = Case(name, {}, widths)
     w = case.weights(seeds=(0,))
     xs = [torch.randn(1, 16, length, n).requires_grad_() for n in widths]
     of = [*xs, *w.values()]
     forms = {"core": lambda: (case.op.forward(w, *xs, ctx=Context()), of)}
-    forms |= {k: (lambda f=f: (f(w, *xs), of)) for k, f in loops.items()}  # type: ignore[misc]
+    if unbound:
+        forms |= {k: (lambda f=f: (f(w, *xs), of)) for k, f in loops.items()}  # type: ignore[misc]
     if also_indexed:
         last = list(loops.values())[-1]
         forms["indexed"] = lambda: (last(w, *xs, steps=indexed), of)
