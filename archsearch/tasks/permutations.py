@@ -5,7 +5,7 @@ their products for any length unless TC0 = NC1. Published protocols ask at every
 
 Two blocks of width 64 with LSTMs follow S3 at every length after 400 steps of 64 sequences (26 s of a core): they find
 the sign after 250 and the rest of the permutation soon after. At a third of the rate they know the sign alone after
-1,000 steps.
+1,000 steps. A5 takes shorter sequences and larger batches, and then ten times as long: docs/tasks.md has the command.
 """
 
 from __future__ import annotations

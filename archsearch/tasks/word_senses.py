@@ -36,7 +36,7 @@ class WordSenses(TokenTask):
     maximize: ClassVar[bool] = True
     training: ClassVar[Mapping[str, Any]] = {"steps": 400, "batch": 32, "learning_rates": (3e-3,)}
     ladder: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        "words": (8, 16, 32, 64, 128, 256),
+        "words": (16, 32, 64, 128, 256, 512),
         "senses": (2, 4, 8, 16),
         "distance": (0, 4, 16, 64),
     }
