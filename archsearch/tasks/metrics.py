@@ -48,16 +48,14 @@ def _nats(logits: Tensor, wanted: Tensor) -> Tensor:
 def _by_class(logits: Tensor, wanted: Tensor) -> Tensor:
     """Hits, answers and targets of each class: `(E, 3 S)`."""
     copies, _, size = logits.shape
-    answers = logits.argmax(-1)
-    rows = torch.arange(copies, device=logits.device).unsqueeze(1) * size
+    answers, targets = logits.argmax(-1), wanted.expand(copies, -1)
+    first = torch.arange(copies, device=logits.device).unsqueeze(1) * size
 
-    def counts(classes: Tensor, weight: Tensor) -> Tensor:
-        flat = torch.bincount((rows + classes).flatten(), weight.flatten().double(), copies * size)
-        return flat.view(copies, size)
+    def counts(classes: Tensor) -> Tensor:
+        return torch.bincount(classes.flatten(), minlength=copies * size).view(copies, size)
 
-    every = torch.ones_like(answers)
-    targets = wanted.expand(copies, -1)
-    return torch.cat([counts(answers, answers == wanted), counts(answers, every), counts(targets, every)], 1)
+    hits = (first + answers)[answers == targets]
+    return torch.cat([counts(hits), counts(first + answers), counts(first + targets)], 1).double()
 
 
 def _balanced_accuracy(sums: Tensor) -> Tensor:
