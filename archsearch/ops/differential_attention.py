@@ -59,7 +59,7 @@ class DifferentialAttentionCore(Op):
     heads: int = setting(4, low=1, help="parts of the width that attend independently, by two maps each")
     positions: str = setting("rotary", options=("rotary", "none"), help="whether queries and keys turn")
     lambda_init: float = setting(
-        0.8, low=0.0, high=1.0, help="λ₀; the paper's l-th layer has 0.8 − 0.6 exp(−0.3 (l − 1)), or 0.8 throughout"
+        0.8, low=0.0, high=0.99, help="λ₀; the paper's l-th layer has 0.8 − 0.6 exp(−0.3 (l − 1)), or 0.8 throughout"
     )
 
     def infer(self, q: ValueType, k: ValueType, v: ValueType) -> ValueType:

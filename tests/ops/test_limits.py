@@ -51,3 +51,9 @@ def test_a_state_of_matrices_is_refused_where_a_vector_is_meant(name: str, width
 def test_a_reservoir_sees_its_input() -> None:
     with pytest.raises(RuleError, match="`input_scale` must be at least 1e-06, but got 0"):
         _ = Case("reservoir_core", {"input_scale": 0.0}).op
+
+
+def test_differential_attention_keeps_a_share_of_its_output() -> None:
+    """At λ₀ = 1 it would be zero, whatever comes in."""
+    with pytest.raises(RuleError, match=r"`lambda_init` must be .* at most 0\.99, but got 1"):
+        _ = Case("differential_attention_core", {"lambda_init": 1.0}, (16, 16, 16)).op

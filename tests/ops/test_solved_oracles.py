@@ -153,6 +153,19 @@ def test_solutions_meet_the_conditions_of_karush_kuhn_and_tucker(
     assert (left < 1e-4).any(-1).float().mean() > 0.2, "some constraint binds in many of the programs"
 
 
+@pytest.mark.parametrize("c", [2, 8])
+def test_large_inputs_are_solved_in_the_iterations_of_the_layer(c: int) -> None:
+    """A hundred times as large as what a norm leaves; at ten thousand times more iterations would be needed."""
+    layer = Case("quadratic_layer", {"heads": 4}, (4 * c,))
+    given = layer.op._programs({k: v.double() for k, v in layer.weights(seeds=(2,)).items()})
+    p = 100.0 * normal(4, 200, c, seed=5)
+    found = interior_point(p, given, layer.op.iterations)
+    residual = found.z @ given.q + p + found.dual @ given.g
+    over = found.z @ given.g.mT - given.h.unsqueeze(1)
+    assert residual.abs().max() < 1e-7 * 100.0 and over.max() < 1e-9 * 100.0
+    assert (found.slack * found.dual).max() < 1e-7 * 100.0**2
+
+
 @pytest.mark.parametrize("c", [2, 3])
 def test_solutions_are_the_best_of_many_feasible_points(c: int) -> None:
     given, p = programs(1, c, 5), 3.0 * normal(1, 20, c, seed=5)
