@@ -12,6 +12,7 @@ Legend of shapes: N rows, D features, P patterns, S outputs; blocks `(S, 2, P, D
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from torch import Tensor
 __all__ = ["Network", "Program", "Solution", "largest", "objective", "padded", "patterns", "polished"]
 
 RELAXATION, START = 1.6, 3.0
+ROUGH, WORK, RATE = 600, 5e9, 1e-2
+"""Steps of Adam at most, rows × features × neurons over all of them, and its rate at the start."""
 BALANCE = 3.0
 """How far the two residuals may be apart before the weight of the constraints follows."""
 
@@ -168,25 +171,32 @@ class Program:
 
 
 def polished(network: Network, x: Tensor, y: Tensor, beta: float, steps: int) -> Network:
-    """The network after descent of its own objective, in which units may leave the patterns of the program (L-BFGS).
+    """The network after descent of its own objective, in which units may leave the patterns of the program.
 
-    Neurons without weight are dropped, and the two weights of each are brought to one length, which the penalty likes.
+    Adam takes it over the kinks of the objective, at which L-BFGS, which comes last, would stop. Neurons without weight
+    are dropped, and the two weights of each are brought to one length, which the penalty likes.
     """
     kept = _lively(network)
-    inner, outer = kept.inner.clone().requires_grad_(), kept.outer.clone().requires_grad_()
-    descent = torch.optim.LBFGS(
-        [inner, outer], max_iter=steps, history_size=20, line_search_fn="strong_wolfe", tolerance_change=1e-12
-    )
+    weights = [w.clone().requires_grad_() for w in (kept.inner, kept.outer)]
 
     def loss() -> Tensor:
-        descent.zero_grad()
+        for weight in weights:
+            weight.grad = None
         with torch.enable_grad():
-            value = _value(Network(inner, outer), x, y, beta)
+            value = _value(Network(*weights), x, y, beta)
         value.backward()
         return value
 
+    rough = min(ROUGH, int(WORK / (kept.outer.numel() * x.numel())))
+    adam = torch.optim.Adam(weights, lr=RATE)
+    for done in range(rough):
+        adam.param_groups[0]["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * done / rough))
+        adam.step(loss)
+    descent = torch.optim.LBFGS(
+        weights, max_iter=steps, history_size=20, line_search_fn="strong_wolfe", tolerance_change=1e-12
+    )
     descent.step(loss)
-    found = _balanced(Network(inner.detach(), outer.detach()))
+    found = _balanced(Network(*(w.detach() for w in weights)))
     return found if objective(found, x, y, beta) < objective(network, x, y, beta) else network
 
 

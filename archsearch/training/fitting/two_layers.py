@@ -18,10 +18,11 @@ from archsearch.ops.readouts import NEURONS
 from archsearch.training.fitting.certificate import lower_bound
 from archsearch.training.fitting.convex import Network, Program, largest, objective, padded, patterns, polished
 from archsearch.training.fitting.corrective import corrected
+from archsearch.training.fitting.growth import grown
 from archsearch.training.fitting.problem import Problem, Solution
 from archsearch.training.fitting.temperature import ROWS
 
-__all__ = ["convex", "stacked"]
+__all__ = ["Copy", "convex", "stacked"]
 
 MOST_ROWS, MOST_OUTPUTS, MOST_NUMBERS = 2_000, 64, 3_000_000
 """What it takes: rows, outputs, and rows × features × outputs."""
@@ -31,8 +32,11 @@ PENALTIES = (1e-1, 3e-2, 1e-2, 1e-3, 1e-4)
 """As shares of the penalty from which on the network is zero."""
 WORK = 3e7
 """Numbers a step of the program may touch, which bounds its patterns."""
-STEPS, POLISH = 60, 80
-"""Steps of ADMM on patterns that were drawn, and of descent afterwards."""
+STEPS, POLISH, GROWTHS, WORTH = 60, 80, 3, 1e-3
+"""Steps of ADMM on patterns that were drawn, of descent afterwards, how often units are added at most, and the relative
+gain for which that is done again."""
+SMALL = 5e6
+"""Rows × features × outputs × patterns up to which units are added."""
 
 
 def convex(problem: Problem) -> Iterator[Solution]:
@@ -40,7 +44,7 @@ def convex(problem: Problem) -> Iterator[Solution]:
     xs, targets = _rows(problem)
     y = problem.numbers(targets).double().cpu()
     mean = y.mean(0)
-    copies = [_Copy(x, y - mean, s) for x, s in zip(xs.double().cpu(), problem.model.seeds, strict=True)]
+    copies = [Copy(x, y - mean, s) for x, s in zip(xs.double().cpu(), problem.model.seeds, strict=True)]
     for share in PENALTIES:
         found = [copy.solve(share) for copy in copies]
         networks = [copy.network for copy in copies]
@@ -71,7 +75,7 @@ def _rows(problem: Problem) -> tuple[Tensor, Tensor]:
     return xs, targets
 
 
-class _Copy:
+class Copy:
     """The program of one copy, on features brought to size 1 with a one behind, which is the units' offset.
 
     Attributes:
@@ -109,12 +113,28 @@ class _Copy:
             self._last = corrected(self.x, self.y, self.active, self.beta, self._last)
         else:
             begun = self._last or Program(self.x, self.y, self.active).solve(self.beta, iterations=STEPS).network
-            self._last = polished(begun, self.x, self.y, self.beta, POLISH)
+            self._last = self._descended(begun)
         value = objective(self.network, self.x, self.y, self.beta)
         neurons = int((self.network.outer != 0).sum())
         return {"setting": {"penalty": self.beta}, "objective": value, "neurons": neurons}
 
+    def _descended(self, network: Network) -> Network:
+        """Descent, and again from what it gives with units that it lacks, as long as that helps."""
+        most = NEURONS // self.y.shape[1]
+        starts = (2 * self.active.to(self.x.dtype) - 1) @ self.x
+        network = polished(network, self.x, self.y, self.beta, POLISH)
+        small = self.x.numel() * len(self.active) * self.y.shape[1] <= SMALL
+        for _ in range(GROWTHS if small else 0):
+            before = objective(network, self.x, self.y, self.beta)
+            network = polished(
+                grown(network, self.x, self.y, self.beta, starts, most), self.x, self.y, self.beta, POLISH
+            )
+            if objective(network, self.x, self.y, self.beta) > (1 - WORTH) * before:
+                break
+        return network
+
     def proof(self, network: Network, beta: float) -> Mapping[str, Any]:
+        """How far the network may be from the best under the penalty, and over how many patterns that is known."""
         value = objective(network, self.x, self.y, beta)
         bound, known = lower_bound(network, self.x, self.y, self.active, beta)
         return {"gap": (value - bound) / max(abs(value), 1e-300), "patterns": known, "all_patterns": self.exact}
