@@ -173,6 +173,7 @@ class OpSpec:
             `bilinear`: affine in each input while the others stand still, and features meet (`matmul`, `outer`).
             `nonlinear`: anything else; always safe to say.
         source: the text of the op's file if a person or a language model wrote it; part of the hash.
+        canonical: complete settings to those by which they are known: one spelling of what can be said in several ways.
     """
 
     name: str
@@ -187,6 +188,7 @@ class OpSpec:
     linearity: str = "nonlinear"
     paper: str = ""
     source: str | None = None
+    canonical: Callable[[Mapping[str, Scalar]], Mapping[str, Scalar]] = field(default=dict, compare=False)
 
     def bind(self, settings: Mapping[str, Any]) -> OpRule:
         """The op with `settings`; missing ones take their defaults.

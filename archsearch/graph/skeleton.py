@@ -86,7 +86,7 @@ def _kind(spec: OpSpec, settings: Mapping[str, Any]) -> _Kind:
     if kind is None:
         if len(_KINDS) >= _MOST_KINDS:
             _KINDS.clear()
-        full = spec.complete(settings)
+        full = spec.canonical(spec.complete(settings))
         text = " ".join([spec.name, *(f"{k}={json.dumps(v)}" for k, v in sorted(full.items()))])
         free = tuple(spec.commutative and port.many for port in spec.ports)
         kind = _KINDS[key] = _Kind(spec, spec.bind(full), text, _number(text), free)

@@ -7,7 +7,9 @@ Legend of shapes: E copies, B batch, N = E·B, T time; H heads of queries, G hea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -75,6 +77,11 @@ class SoftmaxAttention(Op):
     def groups(self) -> int:
         """Heads of keys and values."""
         return self.kv_heads or self.heads
+
+    @classmethod
+    def canonical(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As many heads of keys as of queries, said or not, are the same."""
+        return {**settings, "kv_heads": settings["kv_heads"] or settings["heads"]}
 
     def infer(self, q: ValueType, k: ValueType, v: ValueType) -> ValueType:
         vectors_of_one_rate(self.name, q=q, k=k, v=v)

@@ -217,6 +217,11 @@ class Op:
         """The trained numbers of one copy; those that stay as they were drawn do not count."""
         return sum(math.prod(w.shape) for w in self.weights(*types) if w.trained)
 
+    @classmethod
+    def canonical(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Complete settings in one spelling, by which architectures are told apart."""
+        return settings
+
     # ---- with tensors ----------------------------------------------------------------------------------------------
 
     def forward(self, w: Weights, *inputs: Any, ctx: Context) -> Any:
@@ -288,6 +293,7 @@ class Op:
             linearity=cls.linearity,
             paper=cls.paper,
             source=cls.source,
+            canonical=cls.canonical,
         )
 
 

@@ -12,8 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archsearch.errors import RuleError
+from archsearch.graph.architecture import Architecture, Node, Source
+from archsearch.graph.normal import digest
 from archsearch.kernels.attention import alibi_slopes, attend
 from archsearch.ops.base import Context
+from archsearch.ops.registry import registry
 from tests.ops.contract import BATCH, TIME, Case, close, parallel
 
 
@@ -288,3 +291,13 @@ def test_types_that_do_not_fit_are_refused(case: Case, message: str) -> None:
 def test_a_window_of_nothing_is_refused() -> None:
     with pytest.raises(RuleError, match="`window` must be at least 1, but got 0"):
         _ = Case("softmax_attention", {"window": 0}).op
+
+
+def test_as_many_heads_of_keys_as_of_queries_are_one_architecture_said_or_not() -> None:
+    def name(settings: dict[str, Any]) -> str:
+        case = Case("softmax_attention", settings, (8, 8, 8))
+        node = Node("out", case.name, settings, ((Source("in"),),) * 3, (case.types[0],))
+        return digest(Architecture("one", {"in": case.types[0]}, (node,), Source("out")), registry())
+
+    assert name({"heads": 4}) == name({"heads": 4, "kv_heads": 4}) == name({"heads": 4, "kv_heads": None})
+    assert len({name(s) for s in ({"heads": 4}, {"heads": 2}, {"heads": 2, "kv_heads": 1})}) == 3
