@@ -170,13 +170,13 @@ def _effort(m: Measurement) -> list[tuple[str, Any]]:
     train = None if m.train_score is None else f"{m.train_score:.4f}"
     steps = f"{m.steps}" if m.fidelity.budget == "steps" else f"{m.steps} of {m.planned_steps} that the budget bought"
     pace = None if m.step_seconds is None else f"{1e3 * m.step_seconds:.1f} ms, measured before"
-    return [("train score", train), ("learning rate", m.learning_rate), ("steps", steps), ("a step", pace)]
+    return [("train score", train), ("learning rate", m.learning_rate or None), ("steps", steps), ("a step", pace)]
 
 
 def _copy(c: Any) -> tuple[str, ...]:
     numbers = [c.score, c.loss, c.test_score]
     shown = ["-" if n is None else f"{n:.4f}" for n in numbers]
-    rate = "-" if c.learning_rate is None else f"{c.learning_rate:g}"
+    rate = "-" if not c.learning_rate else f"{c.learning_rate:g}"
     return (f"  {c.seed}", rate, c.status, *shown, "-" if c.solved_at is None else str(c.solved_at))
 
 

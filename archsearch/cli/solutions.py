@@ -25,10 +25,9 @@ def print_solutions(m: Measurement, metric: str, indent: str = "  ") -> None:
     if not m.solutions:
         return
     first = m.solutions[0]
-    others = {k: v for k, v in first.items() if k in ("rows", "patterns", "all_patterns", "converged")}
     pairs = [
         ("readout", first["fit"]),
-        ("rows", others.get("rows")),
+        ("rows", first.get("rows")),
         ("seconds", f"{first['seconds']:.3g} for {len(m.solutions)} seed{'s' * (len(m.solutions) > 1)}"),
         ("answers alike", _alike(m.solutions)),
     ]

@@ -136,10 +136,10 @@ def _print(m: Measurement, keeps: Decoding, metric: str) -> None:
         ("solved by", solved(m)),
         ("loss", None if m.validation_loss is None else f"{m.validation_loss:.4f}"),
         ("train score", None if m.train_score is None else f"{m.train_score:.4f}"),
-        ("learning rate", m.learning_rate),
+        ("learning rate", m.learning_rate or None),
         ("steps", m.steps),
         ("seconds", f"{m.seconds:.1f}, of them {m.train_seconds:.1f} of training"),
-        ("tokens a second", short_count(m.tokens_per_second)),
+        ("tokens a second", short_count(m.tokens_per_second) if m.tokens_per_second else None),
         ("peak memory", short_bytes(m.peak_memory_bytes)),
         ("parameters", f"{m.params:,}, of them {m.body_params:,} in the graph"),
         ("FLOPs a token", short_count(m.flops_per_token)),
@@ -151,7 +151,10 @@ def _print(m: Measurement, keeps: Decoding, metric: str) -> None:
     ]
     print_pairs(pairs)
     click.echo()
-    rows = [(str(c.seed), f"{c.learning_rate:g}", c.status, *_numbers(c.score, c.loss)) for c in m.copies]
+    rows = [
+        (str(c.seed), f"{c.learning_rate:g}" if c.learning_rate else "-", c.status, *_numbers(c.score, c.loss))
+        for c in m.copies
+    ]
     table(rows, head=("seed", "rate", "status", "score", "loss"))
     if m.solutions:
         click.echo("\nSolved for")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cell", "columns_of", "curve", "interval", "legend", "short_bytes", "short_count", "solved"]
 
+SOLVED = ("ridge", "svm", "convex", "random_features")
 _SIZE = ("body_params", "flops_per_token", "state_bytes", "pareto")
 _GAPS = ("gap_validation", "gap_test")
 _EFFORT = ("rate_edge",)
@@ -99,6 +100,7 @@ def legend(rows: Sequence[Row], names: Sequence[str]) -> str:
     """One line on the signs that a table of these rows and columns shows; empty if it shows none."""
     shown = {n: [cell(r, n) for r in rows] for n in names}
     parts = [
+        ("→ ridge and the like: a readout solved for, in 0 steps", any(r["fit"] in SOLVED for r in rows)),
         ("± 95 % interval over seeds", any("±" in c for c in shown.get("score", ()))),
         ("~ an estimate, from one seed", any(c.startswith("~") for c in shown.get("rank", ()))),
         ("shrink: how much worse the final is than the search", any(shown.get("shrinkage", ()))),

@@ -56,7 +56,7 @@ def measurement(scores: list[float], split: str = "validation") -> dict:
     ).to_dict()
 
 
-def admit(store: Store, name: str, op: str, role: str = "search") -> None:
+def admit(store: Store, name: str, op: str, role: str = "search", decisions: dict | None = None) -> None:
     store.append(
         "candidate",
         id=name,
@@ -76,7 +76,7 @@ def admit(store: Store, name: str, op: str, role: str = "search") -> None:
             "cycles": "cycles\n  body.0.act  runs as a scan",
         },
         architecture=architecture(op),
-        decisions={"body.0.act": op} if role == "search" else {},
+        decisions=decisions or ({"body.0.act": op} if role == "search" else {}),
         parent=None,
         parent_id=None,
         reason="because" if role == "search" else "",
