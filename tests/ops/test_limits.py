@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from archsearch.errors import RuleError
+from archsearch.ops.base import Context
 from archsearch.ops.registry import op_class
-from tests.ops.contract import Case, parallel
+from tests.ops.contract import Case, close, parallel
 
 NOTHING = [  # at zero: a quotient of zeros, the logarithm of zero, zero times infinity in the mask of a fused kernel
     (Case("rms_norm"), "eps"),
@@ -57,3 +58,14 @@ def test_differential_attention_keeps_a_share_of_its_output() -> None:
     """At λ₀ = 1 it would be zero, whatever comes in."""
     with pytest.raises(RuleError, match=r"`lambda_init` must be .* at most 0\.99, but got 1"):
         _ = Case("differential_attention_core", {"lambda_init": 1.0}, (16, 16, 16)).op
+
+
+def test_a_mesa_layer_takes_a_decay_without_a_weight() -> None:
+    """An optional port may be left open before one that is not; a weight that is not there is one."""
+    full = Case("mesa_core", {"heads": 2}, (6, 6, 8, 2, 2))
+    w, (q, k, v, _, decay) = full.weights(), full.inputs()
+    ones = torch.ones_like(decay)
+    close(full.op.forward(w, q, k, v, None, decay, ctx=Context()), parallel(full, w, [q, k, v, ones, decay])[0], "y")
+    types = full.types
+    costs = [full.op.cost(*types[:3], beta, types[4], time=8) for beta in (types[3], None)]
+    assert costs[0].state_bytes == costs[1].state_bytes
