@@ -60,8 +60,8 @@ archsearch run state_tracking --task permutations --set task.group=s5    # as pu
 
 The first is at 1.00 on examples of training and at .54 on longer ones (330 s of a core), the second at 1.00 and .94
 (280 s; trained on up to 8 symbols for 3,000 steps, .35), the third, attention with rotary positions, at 1.00 and .11.
-Nothing has been trained here on brackets or on S5. At published sizes a step takes on a core, at width 64, 3.4 s and 1.8
-GiB for 32 sequences of `multi_query_recall` with 512 tokens and 64 pairs, and at width 128, 0.2 s for 128 of
+Nothing has been trained here on brackets or on S5. At published sizes a step takes on a core, at width 64, 3.4 s and
+1.8 GiB for 32 sequences of `multi_query_recall` with 512 tokens and 64 pairs, and at width 128, 0.2 s for 128 of
 `compression`.
 
 Drawing examples is at least 100 times as fast as the training that eats them, for every task that is drawn, with
