@@ -6,6 +6,7 @@ One Ray for the module: a start takes seconds.
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -67,6 +68,25 @@ def test_every_fault_has_its_reason_and_the_campaign_goes_on(faulty):
     assert reasons["unbuildable"] == ("error", "it cannot be built")
     assert reasons["exit"] == ("error", "SystemExit: enough")
     assert reasons["interrupt"] == ("error", "KeyboardInterrupt")
+
+
+def test_a_worker_may_take_longer_to_come_up_than_a_candidate_to_report(tmp_path, monkeypatch):
+    settings = config(workers=2, trials=2, training=TrainingSettings(time_limit=0.01))
+    store, desk = campaign(tmp_path / "slow", Wandering(), settings)
+    killed = []
+    monkeypatch.setattr(ray_tune.ray, "kill", killed.append)
+    with store:
+        bridge = ray_tune._Bridge(desk, settings, RUNNER, lambda: None)
+        trials = [
+            SimpleNamespace(trial_id=i, temporary_state=SimpleNamespace(ray_actor=i)) for i in ("up", "up too", "job")
+        ]
+        jobs = [bridge.fetch(t.trial_id)["job"] for t in trials[:2]]
+        assert jobs == [None, None]  # the first trials only bring workers up
+        for trial in trials:
+            bridge.begin(trial)
+        time.sleep(0.05)
+        bridge.look_around(trials)
+    assert killed == ["job"]
 
 
 def test_a_finalist_whose_worker_dies_keeps_its_search_score(faulty):

@@ -204,7 +204,9 @@ class _Bridge:
         return Searcher.FINISHED
 
     def begin(self, trial: Any) -> None:
-        self._heard[trial.trial_id] = time.monotonic()
+        """Starts the clock of a job; what only brings a worker up has none, however long the import of torch takes."""
+        if trial.trial_id not in self._waking:
+            self._heard[trial.trial_id] = time.monotonic()
 
     def _asleep(self) -> bool:
         """Whether workers are still to come; after a while those that are there begin."""
