@@ -41,10 +41,11 @@ def blocks(kind: str) -> list[Any]:
 
 
 def commands() -> list[Any]:
-    """Every `archsearch ...` line of every page, without its comment."""
+    """Every `archsearch ...` line of every page, with the lines that go on with it, without its comment."""
     found: dict[str, Any] = {}
     for page in PAGES:
         shell = "\n".join(match[1] or match[2] for match in SHELL.finditer(page.read_text()))
+        shell = re.sub(r" *\\\n *", " ", shell)
         for match in COMMAND.finditer(shell):
             for one in alternatives(re.split(r"\s{2,}", match[1])[0]):
                 found.setdefault(one, pytest.param(one, id=one))

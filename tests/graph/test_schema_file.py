@@ -8,12 +8,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from archsearch.content import block_files, folder
+from archsearch.content import block_files, folder, suite_files
 from archsearch.graph.reader import load, plain
 from archsearch.graph.schema import HEADER, schema
 from archsearch.ops.registry import registry
 
-SPACES = sorted(folder("search_spaces").rglob("*.yaml"))
+SPACES = sorted({*folder("search_spaces").rglob("*.yaml")} - {*suite_files()})
 FILE = folder("search_spaces") / "schema.json"
 
 
