@@ -205,7 +205,7 @@ class Candidate:
         if task is None and config.members:
             raise ConfigError(f"A model is built for one of the tasks {', '.join(choices)}: build(task=...).")
         if task is not None and task not in choices:
-            raise UnknownNameError("task of the campaign", task, choices)
+            raise UnknownNameError("task", task, choices, of="of the campaign")
         label = task or next(iter(choices))
         about = record.task["tasks"][label] if config.members else record.task
         judge = make(choices[label].task, about["settings"])

@@ -95,15 +95,18 @@ class FileError(UserError):
 
 
 class UnknownNameError(UserError):
-    """A name that stands for nothing: `UnknownNameError("task", "recal", tasks)`; `hint` says what else to do."""
+    """A name that stands for nothing: `UnknownNameError("task", "recal", tasks)`.
 
-    def __init__(self, kind: str, name: str, available: Iterable[str], *, hint: str = "") -> None:
+    `of` says of what, as in "of task `parity`", and `hint` what else to do.
+    """
+
+    def __init__(self, kind: str, name: str, available: Iterable[str], *, of: str = "", hint: str = "") -> None:
         options = sorted(available)
         self.kind, self.name, self.available = kind, name, tuple(options)
         self.near = nearest(name, options)
         guess = f" Did you mean {' or '.join(f'`{n}`' for n in self.near)}?" if self.near else ""
-        more = f" {hint}" if hint else ""
-        super().__init__(f"Unknown {kind} `{name}`.{guess}{more} Available: {', '.join(options) or 'none'}.")
+        where, more = (f" {words}" if words else "" for words in (of, hint))
+        super().__init__(f"Unknown {kind} `{name}`{where}.{guess}{more} Available: {', '.join(options) or 'none'}.")
 
 
 class ConfigError(UserError):

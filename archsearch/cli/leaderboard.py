@@ -90,7 +90,7 @@ def describe(record: CampaignRecord) -> str:
     trained = [c for c in record.candidates if c.role == "search"]
     counts = [(s, sum(c.status == s for c in trained)) for s in ("done", "failed", "stopped", "running", "pending")]
     parts = [f"{n} {s}" for s, n in counts if n]
-    parts += [f"{record.duplicates} duplicates"] * bool(record.duplicates)
+    parts += [f"{record.duplicates} duplicate{'s' * (record.duplicates > 1)}"] * bool(record.duplicates)
     parts += [f"{record.refused} refused"] * bool(record.refused)
     ending = f" ({record.message})" if record.message else ""
     return f"{record.path}: {record.status}{ending}; {', '.join(parts) or 'no candidates'}; {record.seconds:.0f} s"

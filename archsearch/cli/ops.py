@@ -210,4 +210,4 @@ def setting_text(s: Setting) -> tuple[str, str, str]:
     kind = " | ".join(s.options) or s.kind.__name__ + low + high
     without = "required" if s.required else "default by type"
     default = without if s.default is None else f"default {value_text(s.default)}"
-    return f"  {s.name}", f"{kind}, {default}", s.help
+    return f"  {s.name}", kind if s.default == "" else f"{kind}, {default}", s.help

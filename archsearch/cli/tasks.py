@@ -84,10 +84,11 @@ def show(name: str, sets: tuple[str, ...], as_json: bool) -> None:
         "metric": f"{judged.metric}, {better} is better",
         "others": ", ".join(task.metrics[1:]) if task else None,
     }
-    print_pairs([*metrics.items(), ("paper", kind.paper), *scale.items()])
-    print_pairs([("training", training), *((name, f"{score:.4f}") for name, score in baselines.items())])
-    if kind.ladder:
-        print_pairs([("ladder", "; ".join(f"{k} {', '.join(map(str, v))}" for k, v in kind.ladder.items()))])
+    shown = {name: f"{value:.4f}" if isinstance(value, float) else value for name, value in scale.items()}
+    others = {name: f"{score:.4f}" for name, score in baselines.items()}
+    ladder = "; ".join(f"{k} {', '.join(map(str, v))}" for k, v in kind.ladder.items())
+    told = {**metrics, "paper": kind.paper, **shown, "training": training, **others, "ladder": ladder}
+    print_pairs(told.items())
     if settings_of(kind):
         click.echo("\nSettings (--set task.NAME=VALUE)")
         table([setting_text(s) for s in settings_of(kind)])

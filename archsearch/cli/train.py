@@ -95,12 +95,14 @@ def _check_sets(sets: tuple[str, ...]) -> None:
 
 def _trained(config: CampaignConfig, graph: Architecture, seed: int, line: str) -> dict[str, Measurement]:
     """What training on each task gave, by label; raises `CandidateError`, which of several tasks it was on."""
+    from archsearch.graph.fits import GRADIENT
     from archsearch.training import trainer
     from archsearch.training.measurement import Job
 
     found = {}
     for choice in config.tasks:
-        note(f"{line} on {choice.task}, {choice.training.steps} steps")
+        steps = f", {choice.training.steps} steps" if graph.fit == GRADIENT else ""
+        note(f"{line} on {choice.task}{steps}")
         job = Job("train/search/1", graph.to_dict(), choice.task, choice.settings, choice.training, seed_base=seed)
         try:
             found[choice.label] = trainer.run(job, _say)

@@ -46,7 +46,7 @@ def find(name: str | Path, results: Path) -> Path:
         return results / path
     if (path / EVENTS).exists():
         return path
-    raise UnknownNameError(f"campaign in {results}", str(name), campaigns(results))
+    raise UnknownNameError("campaign", str(name), campaigns(results), of=f"in {results}")
 
 
 def newest(results: Path) -> Path:

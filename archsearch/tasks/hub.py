@@ -86,7 +86,7 @@ def _part(task: str, path: str, part: str, parts: list[str]) -> str:
         hint = f"--set task.part={parts[0]}"
         raise problem(task, "`part` must be one of the parts of a data set", f"none of {', '.join(parts)}", hint)
     if part not in parts:
-        raise UnknownNameError(f"`part` of the data set {path}", part, parts)
+        raise UnknownNameError("part", part, parts, of=f"of the data set {path}")
     return part
 
 
@@ -114,11 +114,11 @@ def _unusable(task: str, path: str, config: str | None, part: str, error: Except
     known = re.findall(r"'([^']+)'", said.partition("[")[2].partition("]")[0])
     if isinstance(error, ValueError) and known and "onfig" in said:
         if config:
-            return UnknownNameError(f"configuration of the data set {name}", config, known)
+            return UnknownNameError("configuration", config, known, of=f"of the data set {name}")
         got = f"none of {', '.join(known)}"
         return problem(task, "a data set with configurations needs one", got, f"--set task.path={HUB}{name}:{known[0]}")
     if isinstance(error, ValueError) and known and "split" in said:
-        return UnknownNameError(f"`part` of the data set {path}", part, known)
+        return UnknownNameError("part", part, known, of=f"of the data set {path}")
     if isinstance(error, ConnectionError):
         return problem(task, "the data set must be within reach", f"`{name}`: {said}", OFFLINE)
     return problem(task, f"`{HUB}` must be followed by a data set that can be loaded", f"`{name}`: {said}")

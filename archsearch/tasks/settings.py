@@ -112,7 +112,7 @@ def check_given(task: type, values: Mapping[str, Any]) -> dict[str, Any]:
     known = {s.name: s for s in (METRIC, *settings_of(task))}
     for key in values:
         if key not in known:
-            raise UnknownNameError(f"setting of task `{_name(task)}`", key, known)
+            raise UnknownNameError("setting", key, known, of=f"of task `{_name(task)}`")
     # A column may be called 2020, which is a number on the command line and in YAML.
     said = {k: str(v) if known[k].kind is str and type(v) is int else v for k, v in values.items()}
     try:

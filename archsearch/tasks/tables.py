@@ -52,7 +52,7 @@ def rows_of(task: str, frame: pd.DataFrame, reading: Reading) -> Rows:
     frame = frame.rename(columns=str)
     for name in (reading.target, *reading.ignore):
         if name not in frame.columns:
-            raise UnknownNameError(f"column of task `{task}`", name, frame.columns)
+            raise UnknownNameError("column", name, frame.columns, of=f"of task `{task}`")
     _check_plain(task, frame.drop(columns=[*reading.ignore]))
     asked = answers(task, reading.target, frame[reading.target], reading.kind)
     inputs = frame.drop(columns=[reading.target, *reading.ignore])

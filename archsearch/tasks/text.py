@@ -75,7 +75,7 @@ def _texts(path: str, files: tuple[Stamp, ...], hub: tuple[str, str] | None, spl
 def _rows(path: str, part: str, column: str) -> list[bytes]:
     frame = frame_of(Text.name, path, part)
     if column not in frame.columns:
-        raise UnknownNameError(f"column of the data set {path}", column, map(str, frame.columns))
+        raise UnknownNameError("column", column, map(str, frame.columns), of=f"of the data set {path}")
     return [str(row).encode() for row in frame[column] if row]
 
 

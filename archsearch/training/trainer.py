@@ -219,7 +219,9 @@ class Trainer:
         living = [r for r in self.copies if r.died is None]
         if not living:
             last = max(r.died or 0 for r in self.copies)
-            raise CandidateError("diverged", f"all {len(self.copies)} copies diverged, the last in step {last}")
+            many = len(self.copies) > 1
+            who = f"all {len(self.copies)} copies diverged, the last" if many else "the only copy diverged"
+            raise CandidateError("diverged", f"{who} in step {last}")
         there = goal is not None and all(r.score is not None and sign * r.score >= sign * goal for r in living)
         self.solved = there and self.settings.stop_when_solved
 

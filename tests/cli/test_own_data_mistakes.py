@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ TABLES: dict[str, tuple[str | bytes, tuple[str, ...], str]] = {
         (),
         "40 different ones in 40 rows, such as 'id0'. .*task.ignore='b'",
     ),
-    "target": (lines(lambda n: f"{n},1,0", "a,b,price"), ("task.target=pirce",), "`pirce`. Did you mean `price`"),
+    "target": (lines(lambda n: f"{n},1,0", "a,b,price"), ("task.target=pirce",), "`pirce` .*Did you mean `price`"),
     "separator": (
         lines(lambda n: f"{n},1,0"),
         ("task.separator=;",),
@@ -88,7 +89,7 @@ def test_a_table_that_cannot_be_used(call: Call, here: Path, name: str) -> None:
     content, sets, message = TABLES[name]
     (here / "t.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     said = shown(call, "table", "task.path=t.csv", "task.target=y", *sets, code=2).stderr.replace(str(here), "TMP")
-    assert said.startswith(("Error: Task `table`: ", "Error: Unknown column of task `table`"))
+    assert said.startswith("Error: Task `table`: ") or re.match("Error: Unknown column `.*` of task `table`", said)
     assert len(said.splitlines()) == 1
     for part in message.split(" .*"):
         assert part in said
@@ -127,8 +128,8 @@ def test_a_table_as_people_have_them(call: Call, here: Path, name: str) -> None:
     content, length, metric = READ[name]
     (here / "t.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     said = shown(call, "table", "task.path=t.csv", "task.target=y").stdout
-    assert f"length  {length}\n" in said
-    assert f"metric  {metric}," in said
+    assert f"length    {length}\n" in said
+    assert f"metric    {metric}," in said
 
 
 def test_what_a_shell_passes_on_is_taken_as_it_is(call: Call, here: Path) -> None:
@@ -221,7 +222,7 @@ def test_images_of_unequal_sizes_and_what_systems_leave_beside_them(call: Call, 
     images(here / "pics", cat=15, dog=15)
     for name in (".DS_Store", "cat/.DS_Store", "dog/Thumbs.db"):
         (here / "pics" / name).write_bytes(b"x")
-    assert "chance  0.5" in shown(call, "images", "task.path=pics").stdout
+    assert "chance    0.5" in shown(call, "images", "task.path=pics").stdout
 
 
 @pytest.mark.parametrize(

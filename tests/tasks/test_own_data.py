@@ -96,7 +96,7 @@ def test_a_data_set_saved_by_datasets_is_read_where_it_lies(tmp_path: Path, monk
     monkeypatch.setitem(sys.modules, "datasets", fake)
     settings = {"path": str(tmp_path), "part": "train"}
     contract.check(make("text", settings), SPLITS)
-    with pytest.raises(UnknownNameError, match=r"`part` of the data set .* `trian`. Did you mean `train`"):
+    with pytest.raises(UnknownNameError, match=r"part `trian` of the data set .*\. Did you mean `train`"):
         make("text", {**settings, "part": "trian"}).examples("train")
     with pytest.raises(UnknownNameError, match="Did you mean `text`"):
         make("text", {**settings, "column": "txt"}).examples("train")
@@ -240,7 +240,7 @@ UNUSABLE: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "fractions": (FRACTIONS, {"kind": "classification"}, "but got 0.25 in row 2. Numbers .* task.kind=regression"),
     "words": (lines(lambda n: f"{n},1,w{n % 3}"), {"kind": "regression"}, "numbers for a regression, but got 'w0'"),
-    "unknown target": (lines(lambda n: f"{n},1,2"), {"target": "Y2"}, "Unknown column of task `table` `Y2`.*y"),
+    "unknown target": (lines(lambda n: f"{n},1,2"), {"target": "Y2"}, "Unknown column `Y2` of task `table`.*y"),
     "unknown column": (lines(lambda n: f"{n},1,2", "age,b,y"), {"ignore": "agge"}, "Did you mean `age`"),
     "separator": (lines(lambda n: f"{n};1;2", "a;b;y"), {"separator": ","}, "Leave out task.separator, .* ';'"),
     "lonely": (lines(lambda n: f"{n % 2}", "y"), {}, "a column beside its target, but got only `y`"),

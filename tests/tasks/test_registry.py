@@ -61,7 +61,7 @@ def test_an_unknown_task_names_the_nearest() -> None:
 
 
 def test_an_unknown_setting_names_the_nearest() -> None:
-    with pytest.raises(UnknownNameError, match=r"setting of task `digits` `pach`. Did you mean `patch`"):
+    with pytest.raises(UnknownNameError, match=r"setting `pach` of task `digits`. Did you mean `patch`"):
         make("digits", {"pach": 2})
 
 

@@ -93,3 +93,8 @@ def test_when_all_copies_diverge_the_candidate_has(job: Callable[..., Job]) -> N
     with pytest.raises(CandidateError, match="all 2 copies diverged, the last in step") as caught:
         trained(job(steps=30, seeds=2, learning_rates=(1e6,)))
     assert caught.value.reason == "diverged"
+
+
+def test_the_only_copy_that_diverges_is_one(job: Callable[..., Job]) -> None:
+    with pytest.raises(CandidateError, match=r"^the only copy diverged in step"):
+        trained(job(steps=30, seeds=1, learning_rates=(1e6,)))
