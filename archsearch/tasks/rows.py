@@ -1,7 +1,7 @@
 """Tasks on rows of data with one answer each: a class, or a number.
 
-Numbers are brought to mean 0 and variance 1 by the training rows; the score is then R², 1 - mean squared error: 0 is
-what a candidate has that always answers with the mean of the training rows.
+Numbers are brought to mean 0 and variance 1 by the training rows; the score is R² over the rows that are scored, whose
+own variance it counts, so that no answer that is always the same is above 0.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from torch import Tensor
 from archsearch.tasks.base import Examples, InputKind, OutputKind, Split, Task
 from archsearch.tasks.digests import digest_of
 from archsearch.tasks.files import problem
-from archsearch.tasks.scoring import class_sums, error_sums, most_frequent_share
+from archsearch.tasks.metrics import METRICS
+from archsearch.tasks.scoring import class_sums, counted, error_sums, most_frequent_share
 from archsearch.tasks.splits import split_rows
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 KINDS = ("auto", "classification", "regression")
+_R2 = METRICS["squared_error"]["r2"]
 FEW = 20
 """Whole numbers of no more kinds than this count as classes, and fewer rows than this cannot be split."""
 
@@ -110,7 +112,8 @@ class RowsTask(Task):
         """The accuracy of the most frequent class of the training rows, or the R² of their mean, on validation."""
         if self.rows().classes:
             return most_frequent_share(self)
-        return 1.0 - float(self.examples("validation").targets.double().square().mean())
+        targets = self.examples("validation").targets
+        return float(_R2.score(_R2.sums(torch.zeros_like(targets).unsqueeze(0), targets)))
 
     @property
     def ceiling(self) -> None:
@@ -129,11 +132,24 @@ class RowsTask(Task):
         return rows.digests[self]
 
     def judge(self, outputs: Tensor, targets: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Accuracy over the rows, or 1 - squared error."""
+        """Accuracy over the rows, or R² of this batch alone: only `sums` add up over batches."""
         if self.rows().classes:
             return class_sums(outputs, targets, mask)
         errors, count = error_sums(outputs, targets, mask)
-        return count - errors, errors, count
+        return _R2.score(_R2.sums(*counted(outputs, targets, mask))) * count, errors, count
+
+    def sums(self, outputs: Tensor, targets: Tensor, mask: Tensor | None) -> Tensor:
+        """Those of accuracy or of R², then loss and count."""
+        if self.rows().classes:
+            return super().sums(outputs, targets, mask)
+        loss_and_count = torch.stack(error_sums(outputs, targets, mask), 1)
+        return torch.cat([_R2.sums(*counted(outputs, targets, mask)), loss_and_count], 1)
+
+    def scores(self, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """Score and mean loss of each copy."""
+        if self.rows().classes:
+            return super().scores(sums)
+        return _R2.score(sums[:, :-2]), sums[:, -2] / sums[:, -1]
 
     @property
     def _inputs(self) -> Tensor:

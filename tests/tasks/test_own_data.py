@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import r2_score
 
 from archsearch.cli.main import main
 from archsearch.errors import ConfigError, UnknownNameError, UserError
@@ -136,6 +137,18 @@ def test_r2_is_one_for_the_truth_and_zero_for_the_mean(tmp_path: Path) -> None:
     for outputs, wanted in ((targets, 1.0), (torch.zeros_like(targets), 0.0)):
         score, _, count = task.judge(outputs.unsqueeze(0), targets, None)
         assert float(score / count) == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_r2_over_batches_is_that_of_scikit_learn(split: Split) -> None:
+    task = make("tabular", {"dataset": "diabetes"})
+    targets = task.examples(split).targets
+    outputs = targets + torch.randn(2, *targets.shape, generator=torch.Generator().manual_seed(0)) / 2
+    parts = [task.sums(outputs[:, rows], targets[rows], None) for rows in (slice(0, 20), slice(20, None))]
+    score, loss = task.scores(torch.stack(parts).sum(0))
+    assert score.tolist() == pytest.approx([r2_score(targets, o) for o in outputs], abs=1e-6)
+    assert loss.tolist() == pytest.approx([float((o - targets).double().square().mean()) for o in outputs])
+    assert task.chance <= 0.0
 
 
 def test_equal_rows_are_on_one_side(tmp_path: Path) -> None:
