@@ -103,6 +103,12 @@ def check(key: str, value: Any) -> Any:
     try:
         if key not in LISTS and not (key == "task" and isinstance(value, list | tuple)):
             return SETTINGS[key].check(value)
+        if isinstance(value, bool):
+            raise RuleError(
+                f"`{key}` must be a list",
+                value=repr(value),
+                hint="Write controls=[] for none." if key == "controls" else None,
+            )
         items = value if isinstance(value, list | tuple) else [value]
         return tuple(SETTINGS[key].check(v) for v in items)
     except RuleError as error:

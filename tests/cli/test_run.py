@@ -85,6 +85,7 @@ def test_a_name_that_exists_is_refused_and_another_is_found_without_one(call, ti
         (("TINY", "--set", "task.ptch=2"), "Did you mean `patch`"),
         (("TINY", "--set", "agent.colour=2"), "has no setting `agent.colour`"),
         (("TINY", "--set", "controls=[no_mixr]"), "Did you mean `no_mixer`"),
+        (("TINY", "--set", "controls=false"), "`controls` must be a list, but got False. Write controls=[]"),
         (("TINY", "--time", "soon"), "like 90s, 10m"),
         (("TINY", "--trials", "0"), "x>=1"),
         (("TINY", "--executor", "cloud"), "'cloud' is not one of"),
