@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["resume", "run"]
 
 SPACE = "space.yaml"
+GRACE = 20.0
+"""Seconds from SIGTERM to the end of the process; schedulers kill after 30 or more."""
 OVER = ("done", "time", "exhausted", "no_success")
 
 
@@ -152,7 +156,7 @@ def _work(
         desk = Campaign(config, store, agent, gate, maximize=better, controls=stand, thread=thread)
         show = Progress(desk, metric) if progress else None
         tick = show.tick if show else lambda: None
-        with _interrupts(desk), show or nullcontext():
+        with _interrupts(desk, store.path.name), show or nullcontext():
             if on_ray:
                 from archsearch.campaign.executors import ray_tune
 
@@ -167,24 +171,38 @@ def _work(
 
 
 @contextmanager
-def _interrupts(desk: Campaign) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM lets running candidates report and stop; the second ends at once, as Python does."""
+def _interrupts(desk: Campaign, name: str = "NAME") -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM lets running candidates report and stop; the second ends at once, as Python does.
+
+    Who sends SIGTERM to a whole process group, as job schedulers do, ends Ray with it, and Ray would be waited for. So
+    after `GRACE` seconds the process ends where it stands: the record is complete, and a resume goes on from it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     at_once = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.default_int_handler}
+    last = threading.Timer(GRACE, _end, [name])
+    last.daemon = True
 
     def once(number: int, frame: FrameType | None) -> None:
         for each, handler in at_once.items():
             signal.signal(each, handler)
+        if number == signal.SIGTERM:
+            last.start()
         desk.interrupt()
 
     before = {each: signal.signal(each, once) for each in at_once}
     try:
         yield
     finally:
+        last.cancel()
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def _end(name: str) -> None:
+    print(f"Ended by SIGTERM. Go on with: archsearch resume {name}", file=sys.stderr, flush=True)
+    os._exit(130)
 
 
 def _absolute(config: CampaignConfig) -> CampaignConfig:

@@ -204,3 +204,30 @@ print(desk.status[0])
     out, said = driver.communicate(timeout=60)
     assert (out, said) == ("interrupted\n", "")
     assert load(path).status == "interrupted"
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+def test_sigterm_of_a_whole_group_does_not_wait_for_a_ray_that_is_gone(tmp_path):
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(fakes.__file__).parents[2])!r})
+from pathlib import Path
+from tests.campaign import fakes
+from archsearch.campaign import run
+from archsearch.campaign.executors import ray_tune
+run.GRACE = 2.0
+settings = fakes.config(trials=50, ahead=2, workers=1, executor="ray")
+store, desk = fakes.campaign(Path(sys.argv[1]), fakes.Scripted([dict(x=i, sleep=0.2) for i in range(50)]), settings)
+with store, run._interrupts(desk):
+    ray_tune.run(desk, settings, runner=fakes.RUNNER)
+"""
+    path = tmp_path / "c"
+    command = [sys.executable, "-c", code, str(path)]
+    driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for_bytes(path, 3000, driver)
+    os.killpg(driver.pid, signal.SIGTERM)
+    _, said = driver.communicate(timeout=40)
+    assert driver.returncode == 0 or said.startswith("Ended by SIGTERM. Go on with: archsearch resume")
+    assert load(path).status in ("interrupted", "stopped")
+    assert measured(path)
+    Store.open(path).close()  # nobody holds the folder any more
