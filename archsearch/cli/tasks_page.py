@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from archsearch.cli.ops import setting_text
 from archsearch.cli.ops_page import markdown_table
-from archsearch.cli.tasks_checks import CHECKS
 from archsearch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def page() -> str:
         "\n".join(markdown_table(("task", "asks", "metric", "chance", "ceiling", "length", "source"), rows)),
     ]
     parts += ["\n".join(_section(kind)) for kind in kinds]
-    return "\n".join([*parts, _suites(), _MAD, CHECKS])
+    return "\n".join([*parts, _suites(), _MAD])
 
 
 def _suites() -> str:
