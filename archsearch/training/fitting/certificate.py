@@ -11,10 +11,10 @@ Legend of shapes: N rows, D features, P patterns, S outputs.
 from __future__ import annotations
 
 import torch
-from scipy.optimize import nnls
 from torch import Tensor
 
 from archsearch.training.fitting.convex import Network
+from archsearch.training.fitting.lacking import projected
 
 __all__ = ["lower_bound"]
 
@@ -59,15 +59,7 @@ def _reach(residual: Tensor, x: Tensor, active: Tensor, beta: float) -> float:
             break
         if done == allowed:
             return float(lengths[i])
-        cone = ((2 * active[i] - 1)[:, None] * x).mT.numpy()
         for sign in (1.0, -1.0):
-            most = max(most, _projected(cone, sign * pulls[i], float(lengths[i])))
+            best = projected(x.numpy(), active[i].numpy() > 0, (sign * pulls[i]).numpy())
+            most = max(most, float(lengths[i]) if best is None else best[0])
     return most
-
-
-def _projected(cone: object, pull: Tensor, length: float) -> float:
-    """The length of the projection of a pull on the cone of the u with coneᵀ u ≥ 0: its largest product with one."""
-    try:
-        return float(nnls(cone, -pull.numpy(), maxiter=20_000)[1])
-    except RuntimeError:  # it did not converge
-        return length

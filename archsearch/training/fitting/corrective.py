@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import nnls
 from torch import Tensor
 
 from archsearch.training.fitting.convex import Network
+from archsearch.training.fitting.lacking import projected
 
-__all__ = ["corrected", "nonnegative"]
+__all__ = ["below", "corrected", "nonnegative", "put_together", "taken_apart"]
 
 Array = np.ndarray[Any, Any]
 
@@ -36,20 +36,33 @@ def corrected(x: Tensor, y: Tensor, active: Tensor, beta: float, start: Network 
         x: rows `(N, D)` float64; y: targets `(N, S)`; active: `(P, N)`.
         start: a network to begin with, such as that of another penalty.
     """
-    rows, patterns = x.numpy(), active.numpy().astype(np.float64)
+    rows, patterns = x.numpy(), active.numpy()
     found = []
     for i, target in enumerate(y.mT.numpy()):
         output = _Output(rows, target, patterns, beta)
         if start is not None:
-            output.begin(start.inner[i].numpy(), start.outer[i].numpy())
+            output.units, output.signs, output.weights = taken_apart(start, i)
         output.run()
-        found.append((torch.from_numpy(output.units), torch.from_numpy(output.signs * output.weights)))
+        found.append((output.units, output.signs * output.weights))
+    return put_together(found)
+
+
+def taken_apart(network: Network, output: int) -> tuple[Array, Array, Array]:
+    """Units of length 1 `(K, D)`, signs `(K,)` and weights `(K,)` of an output's neurons."""
+    inner, outer = network.inner[output].numpy(), network.outer[output].numpy()
+    lengths = np.linalg.norm(inner, axis=1)
+    kept = (lengths > 0) & (outer != 0)
+    return inner[kept] / lengths[kept, None], np.sign(outer[kept]), lengths[kept] * np.abs(outer[kept])
+
+
+def put_together(found: list[tuple[Array, Array]]) -> Network:
+    """The network of units of length 1 and signed weights, an output each; those of few neurons have empty places."""
     most = max(1, *(len(weights) for _, weights in found))
-    inner, outer = x.new_zeros(len(found), most, x.shape[1]), x.new_zeros(len(found), most)
+    inner, outer = np.zeros((len(found), most, found[0][0].shape[1])), np.zeros((len(found), most))
     for i, (units, weights) in enumerate(found):
-        root = weights.abs().sqrt()
-        inner[i, : len(weights)], outer[i, : len(weights)] = units * root[:, None], weights.sign() * root
-    return Network(inner, outer)
+        root = np.sqrt(np.abs(weights))
+        inner[i, : len(weights)], outer[i, : len(weights)] = units * root[:, None], np.sign(weights) * root
+    return Network(torch.from_numpy(inner), torch.from_numpy(outer))
 
 
 class _Output:
@@ -63,13 +76,6 @@ class _Output:
         self._rows, self._target, self._patterns, self._beta = rows, target, patterns, beta
         self.units, self.signs, self.weights = np.zeros((0, rows.shape[1])), np.zeros(0), np.zeros(0)
 
-    def begin(self, inner: Array, outer: Array) -> None:
-        """Starts with the neurons of a network."""
-        lengths = np.linalg.norm(inner, axis=1)
-        kept = (lengths > 0) & (outer != 0)
-        self.units, self.signs = inner[kept] / lengths[kept, None], np.sign(outer[kept])
-        self.weights = lengths[kept] * np.abs(outer[kept])
-
     def run(self) -> None:
         """Takes in units until none is missing."""
         bound = -np.inf
@@ -80,10 +86,7 @@ class _Output:
             value = residual @ residual / 2 + self._beta * self.weights.sum()
             self._merge()
             units = self._missing(residual)
-            reach = max([self._beta, *(r for r, _, _ in units)])
-            along, size = residual @ self._target, max(residual @ residual, 1e-300)
-            scale = min(along / size, self._beta / reach)
-            bound = max(bound, scale * along - scale**2 / 2 * size)
+            bound = max(bound, below(residual, self._target, max([self._beta, *(r for r, _, _ in units)]), self._beta))
             if not units or value - bound <= TOLERANCE * value:
                 return
             self._take(units)
@@ -107,11 +110,10 @@ class _Output:
         lengths, least = np.linalg.norm(pulls, axis=1), self._beta * (1 + 1e-9)
         found = []
         for i in np.flatnonzero(lengths > least):
-            cone = ((2 * self._patterns[i] - 1)[:, None] * self._rows).T
             for sign in (1.0, -1.0):
-                normals, reach = nnls(cone, -sign * pulls[i])
-                if reach > least:
-                    found.append((float(reach), sign, (sign * pulls[i] + cone @ normals) / reach))
+                best = projected(self._rows, self._patterns[i], sign * pulls[i])
+                if best is not None and best[0] > least:
+                    found.append((best[0], sign, best[1]))
         return sorted(found, key=lambda f: -f[0])
 
     def _take(self, found: list[tuple[float, float, Array]]) -> None:
@@ -124,6 +126,13 @@ class _Output:
         self.units = np.concatenate([self.units, [u for _, u in taken]])
         self.signs = np.concatenate([self.signs, [s for s, _ in taken]])
         self.weights = np.concatenate([self.weights, np.zeros(len(taken))])
+
+
+def below(residual: Array, target: Array, reach: float, beta: float) -> float:
+    """What no objective can go below, if |rᵀ relu(X u)| is at most `reach` for every unit and this residual r."""
+    along, size = float(residual @ target), max(float(residual @ residual), 1e-300)
+    scale = min(along / size, beta / reach)
+    return scale * along - scale**2 / 2 * size
 
 
 def nonnegative(columns: Array, target: Array, beta: float, start: Array) -> Array:

@@ -16,9 +16,9 @@ from archsearch.build.seeding import generator
 from archsearch.errors import CandidateError
 from archsearch.ops.readouts import NEURONS
 from archsearch.training.fitting.certificate import lower_bound
+from archsearch.training.fitting.columns import lacked, searched
 from archsearch.training.fitting.convex import Network, Program, largest, objective, padded, patterns, polished
 from archsearch.training.fitting.corrective import corrected
-from archsearch.training.fitting.growth import grown
 from archsearch.training.fitting.problem import Problem, Solution
 from archsearch.training.fitting.temperature import ROWS
 
@@ -32,11 +32,10 @@ PENALTIES = (1e-1, 3e-2, 1e-2, 1e-3, 1e-4)
 """As shares of the penalty from which on the network is zero."""
 WORK = 3e7
 """Numbers a step of the program may touch, which bounds its patterns."""
-STEPS, POLISH, GROWTHS, WORTH = 60, 80, 3, 1e-3
-"""Steps of ADMM on patterns that were drawn, of descent afterwards, how often units are added at most, and the relative
-gain for which that is done again."""
-SMALL = 5e6
-"""Rows × features × outputs × patterns up to which units are added."""
+STEPS, POLISH = 60, 80
+"""Steps of ADMM on patterns that were drawn, and of descent afterwards."""
+SEARCHED, MULTIPLY_ADDS = 20_000, 1e11
+"""Rows × features × outputs up to which patterns are looked for, and about how much that may take for a penalty."""
 
 
 def convex(problem: Problem) -> Iterator[Solution]:
@@ -82,6 +81,7 @@ class Copy:
         beta: the last penalty.
         active: the patterns of the program.
         exact: whether the program has all patterns there are, so that its optimum is that of all networks.
+        searched: whether patterns are looked for, so that no network is better as far as a search can tell.
     """
 
     def __init__(self, x: Tensor, y: Tensor, seed: int) -> None:
@@ -92,6 +92,8 @@ class Copy:
         if not self.exact:
             count = min(NEURONS // (2 * y.shape[1]), max(4, int(WORK / (self.x.numel() * y.shape[1]))))
             self.active, _ = patterns(self.x, count, draw)
+        self.searched = not self.exact and self.x.numel() * y.shape[1] <= SEARCHED
+        self._seed = seed
         self.largest = largest(self.x, y, self.active)
         self._last: Network | None = None
         self.beta = self.largest
@@ -105,39 +107,33 @@ class Copy:
     def solve(self, share: float) -> dict[str, Any]:
         """Sets the network to that of the penalty `share` of the largest.
 
-        Where patterns are drawn, their program is only where descent begins; what is further down the path begins where
-        the last penalty ended.
+        Where patterns are drawn, their program is only where descent begins, and what that gives only where the search
+        for patterns begins; what is further down the path begins where the last penalty ended.
         """
         self.beta = share * self.largest
         if self.exact:
             self._last = corrected(self.x, self.y, self.active, self.beta, self._last)
         else:
             begun = self._last or Program(self.x, self.y, self.active).solve(self.beta, iterations=STEPS).network
-            self._last = self._descended(begun)
+            self._last = polished(begun, self.x, self.y, self.beta, POLISH)
+        if self.searched:
+            found = searched(self.x, self.y, self.beta, self._last, self._seed, MULTIPLY_ADDS)
+            better = objective(found, self.x, self.y, self.beta) < objective(self._last, self.x, self.y, self.beta)
+            self._last = found if better else self._last
         value = objective(self.network, self.x, self.y, self.beta)
         neurons = int((self.network.outer != 0).sum())
         return {"setting": {"penalty": self.beta}, "objective": value, "neurons": neurons}
 
-    def _descended(self, network: Network) -> Network:
-        """Descent, and again from what it gives with units that it lacks, as long as that helps."""
-        most = NEURONS // self.y.shape[1]
-        starts = (2 * self.active.to(self.x.dtype) - 1) @ self.x
-        network = polished(network, self.x, self.y, self.beta, POLISH)
-        small = self.x.numel() * len(self.active) * self.y.shape[1] <= SMALL
-        for _ in range(GROWTHS if small else 0):
-            before = objective(network, self.x, self.y, self.beta)
-            network = polished(
-                grown(network, self.x, self.y, self.beta, starts, most), self.x, self.y, self.beta, POLISH
-            )
-            if objective(network, self.x, self.y, self.beta) > (1 - WORTH) * before:
-                break
-        return network
-
     def proof(self, network: Network, beta: float) -> Mapping[str, Any]:
         """How far the network may be from the best under the penalty, and over how many patterns that is known."""
         value = objective(network, self.x, self.y, beta)
-        bound, known = lower_bound(network, self.x, self.y, self.active, beta)
-        return {"gap": (value - bound) / max(abs(value), 1e-300), "patterns": known, "all_patterns": self.exact}
+        active = self.active
+        if self.searched:
+            active = torch.cat([active, lacked(network, self.x, self.y, beta, self._seed)])
+        bound, known = lower_bound(network, self.x, self.y, active, beta)
+        gap = (value - bound) / max(abs(value), 1e-300)
+        said = {"gap": gap, "patterns": known, "all_patterns": self.exact}
+        return said if self.exact else {**said, "searched": self.searched}
 
     def readout(self) -> tuple[Tensor, Tensor]:
         """The hidden layer for the features as they are: `(S, K, D)` with offsets behind, and the outer weights."""
