@@ -110,16 +110,22 @@ def time_left(desk: Campaign) -> float | None:
     searched = [c.search.seconds for c in all_ if c.search]
     if not searched:
         return None
-    each = sum(searched) / len(searched)
+    each = _typical(searched)
     controls = sum(c.is_control for c in all_)
     ended = sum(c.status in ("done", "failed", "stopped") for c in all_)
     work = each * max(0, config.trials + controls - ended)
     if config.finals.top:
         finals = [c.final.seconds for c in all_ if c.final]
         copies = config.finals.seeds / config.training.seeds
-        one = sum(finals) / len(finals) if finals else each * copies
+        one = max(_typical(finals), each * copies) if finals else each * copies
         work += one * (config.finals.top + controls - len(finals))
     return work / (config.workers or 1)
+
+
+def _typical(seconds: list[float]) -> float:
+    """The mean over those that took a while: a control that trains nothing says nothing of the others."""
+    long = [s for s in seconds if s >= max(seconds) / 20]
+    return sum(long) / len(long)
 
 
 def _span(seconds: float) -> str:

@@ -10,7 +10,7 @@ from archsearch.campaign import agents
 from archsearch.campaign.attempt import Attempt, Outcome, failure_of, load_runner
 from archsearch.campaign.executors import inline
 from archsearch.campaign.halving import Halving
-from archsearch.campaign.progress import Progress, summary, time_left
+from archsearch.campaign.progress import Progress, _typical, summary, time_left
 from archsearch.campaign.record import load
 from archsearch.errors import CandidateError, ConfigError, UnknownNameError
 from archsearch.training.measurement import Job, TrainingSettings
@@ -146,6 +146,11 @@ def test_a_candidate_that_hangs_in_this_process_times_out(tmp_path):
     assert record.candidate("1").failure == ("timeout", "no report for 0.2 s")
     assert record.candidate("2").status == "done"
     assert time.monotonic() - began < 5
+
+
+def test_time_left_does_not_go_by_controls_that_train_nothing():
+    assert _typical([0.0]) == 0.0
+    assert _typical([0.01, 2.0, 4.0]) == 3.0
 
 
 def test_the_display_says_done_running_failed_best_and_time_left(tmp_path):
