@@ -54,6 +54,7 @@ def _certificate(solution: Mapping[str, Any]) -> str:
     text = f"duality gap {found['gap']:.1e}"
     if "patterns" in found:
         text += f" over {'all' if found['all_patterns'] else found['patterns']} patterns"
+        text += "" if found.get("searched", True) else ", none looked for"
     if "inside" in found:
         text += f", {found['inside']} of {solution['rows']} rows in the margin"
     return text
