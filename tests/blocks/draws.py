@@ -39,11 +39,11 @@ def settings(name: str) -> st.SearchStrategy[str]:
     return some.map(lambda s: ", ".join(f"{key}: {json.dumps(value)}" for key, value in s.items()))
 
 
-def _values(default: Any, setting: Setting | None) -> st.SearchStrategy[Any] | None:
+def _values(default: Any, handed: tuple[Setting, str] | None) -> st.SearchStrategy[Any] | None:
     if isinstance(default, dict) or (isinstance(default, str) and default.startswith("=")):
         return None
-    if setting is not None:
-        return values(setting)
+    if handed is not None:
+        return values(*handed)
     if isinstance(default, bool):
         return st.booleans()
     if isinstance(default, int):
@@ -51,10 +51,10 @@ def _values(default: Any, setting: Setting | None) -> st.SearchStrategy[Any] | N
     return st.floats(default / 2, default * 2) if isinstance(default, float) else None
 
 
-def _handed(nodes: dict[str, Any]) -> Iterator[tuple[str, Setting]]:
-    """The settings of ops that are given as `$name`, by that name."""
+def _handed(nodes: dict[str, Any]) -> Iterator[tuple[str, tuple[Setting, str]]]:
+    """The settings of ops that are given as `$name`, and their ops, by that name."""
     for node in nodes.values():
         if isinstance(node, dict) and node.get("op") in registry():
             for s in registry()[node["op"]].settings:
                 if str(node.get(s.name)).startswith("$"):
-                    yield node[s.name][1:], s
+                    yield node[s.name][1:], (s, node["op"])

@@ -28,8 +28,12 @@ LENGTHS = (2, 3, 5, 16, 31, 32, 33, 47, 64, 65, 70)  # around the chunks that fa
 LEAST = dict.fromkeys(("norm", "head_norm", "rms_norm", "layer_norm", "differential_attention_core", "feature_map"), 3)
 """Features of a part: one or two are, normed, signs but for `eps`, and gradients cancel."""
 
-BETWEEN = {("hopfield_core", "beta"): (0.1, 1.0), ("kernel_regression", "bandwidth"): (0.7, 4.0)}
-"""Where sharper ones leave one weight at 1 and the others at 0, and gradients cancel."""
+BETWEEN = {
+    ("hopfield_core", "beta"): (0.1, 1.0),
+    ("kernel_regression", "bandwidth"): (0.7, 4.0),
+    ("differential_attention_core", "lambda_init"): (0.0, 0.9),
+}
+"""Where sharper ones leave one weight at 1 and the others at 0, or maps that cancel, and gradients with them."""
 
 Prepare = Callable[[Case, list[Tensor]], list[Tensor]]
 _Width = int | tuple[int, int, int]
@@ -86,8 +90,10 @@ def numbers(s: Setting) -> st.SearchStrategy[float]:
     return near | st.sampled_from(ends) if ends else near
 
 
-def values(s: Setting) -> st.SearchStrategy[Any]:
-    """What a setting may be."""
+def values(s: Setting, op: str) -> st.SearchStrategy[Any]:
+    """What a setting of an op may be."""
+    if (op, s.name) in BETWEEN:
+        return st.floats(*BETWEEN[op, s.name])
     kinds: dict[type, Any] = {int: whole_numbers, float: numbers, bool: lambda s: st.booleans()}
     if s.options:
         drawn: st.SearchStrategy[Any] = st.sampled_from(s.options)
@@ -102,8 +108,7 @@ def values(s: Setting) -> st.SearchStrategy[Any]:
 def cases(draw: st.DrawFn, name: str, unread: tuple[int, ...] = (), longest: int = LENGTHS[-1]) -> Case | None:
     """A case of the op `name`, or `None` where its type rule refuses all that is tried with the settings drawn."""
     spec = registry()[name]
-    sharp = {s: st.floats(*between) for (op, s), between in BETWEEN.items() if op == name}
-    settings = {s.name: draw(sharp.get(s.name, values(s))) for s in spec.settings}
+    settings = {s.name: draw(values(s, name)) for s in spec.settings}
     rng = random.Random(draw(st.integers(0, 2**16)))
     time = draw(st.sampled_from([t for t in LENGTHS if t <= longest]))
     for _ in range(TRIES):

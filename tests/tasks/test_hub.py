@@ -74,19 +74,19 @@ def test_a_folder_of_texts_is_a_text(tmp_path: Path) -> None:
 
 
 def test_a_part_or_configuration_that_is_not_there_names_the_nearest(tables: str) -> None:
-    with pytest.raises(UnknownNameError, match=r"`part` .* `trian`. Did you mean `train`"):
+    with pytest.raises(UnknownNameError, match=r"part `trian` .* Did you mean `train`"):
         table(f"{tables}:small", part="trian")
-    with pytest.raises(UnknownNameError, match=r"`part` .* `trian\[:5\]`. Did you mean `train`"):
+    with pytest.raises(UnknownNameError, match=r"part `trian\[:5\]` .* Did you mean `train`"):
         table(f"{tables}:small", part="trian[:5]")
     with pytest.raises(
         ConfigError, match=r"one of the parts of a data set, but got none of train, test. .*task.part=train"
     ):
         table(f"{tables}:small")
-    with pytest.raises(UnknownNameError, match=r"configuration .* `smal`. Did you mean `small`"):
+    with pytest.raises(UnknownNameError, match=r"configuration `smal` .* Did you mean `small`"):
         table(f"{tables}:smal")
     with pytest.raises(ConfigError, match=r"needs one, but got none of small, large. --set task.path=hub:.*:small"):
         table(tables)
-    with pytest.raises(UnknownNameError, match=r"column .* `knid`. Did you mean `kind`"):
+    with pytest.raises(UnknownNameError, match=r"column `knid` .* Did you mean `kind`"):
         table(f"{tables}:large", target="knid")
 
 

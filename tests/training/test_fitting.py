@@ -275,7 +275,8 @@ def test_a_solved_candidate_needs_no_step_and_is_better_than_chance(fit: str) ->
         p["score"] for p in first["path"]
     )
     assert max(abs(v) for v in first["certificate"].values() if isinstance(v, float)) < 1e-3
-    assert first["cosines"][0] == pytest.approx(1.0) and first["cosines"][1] == second["cosines"][0] > 0.9
+    assert first["cosines"][0] == pytest.approx(1.0) and first["cosines"][1] == pytest.approx(second["cosines"][0])
+    assert first["cosines"][1] > 0.8  # of two bodies drawn apart
     assert Measurement.from_dict(measured.to_dict()) == measured
     assert measured.fidelity == run(job("gradient", steps=20)).fidelity  # so that they share a board
 

@@ -42,6 +42,6 @@ class Agreement:
         lengths = gram.diagonal().clamp(min=1e-300).sqrt()
         self.cosines: list[list[float | None]] = [
             [float(v) if known[i] and known[j] else None for j, v in enumerate(row)]
-            for i, row in enumerate((about / scale / scale[:, None]).clamp(-1, 1))
+            for i, row in enumerate((about / (scale * scale[:, None])).clamp(-1, 1))
         ]
         self.sketches: list[list[float]] = (sketch / lengths[:, None]).tolist()
